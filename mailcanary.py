@@ -1,0 +1,3 @@
+"""mailcanary's front door: the ``mailcanary`` command."""
+
+__version__ = "0.1.0"

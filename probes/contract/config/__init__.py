@@ -1,0 +1,1 @@
+"""The configuration: its models, its reader with line numbers, its checks."""

@@ -1,0 +1,89 @@
+"""Where along the way a canary's journey can fail, and the words for why."""
+
+from enum import StrEnum
+
+
+class Stage(StrEnum):
+    """The steps of a canary's journey, in order.
+
+    ``RESOLVE`` to ``ACCEPT`` lie between agent and relay (RFC 5321 section 3), each timed on its own.
+    ``TRANSIT`` means that the relay accepted and the mailbox has not seen it. The ``EGRESS_*``
+    stages are claimed only on evidence from the relay itself: a check, its queue, a DSN.
+    """
+
+    RESOLVE = "resolve"
+    CONNECT = "connect"
+    BANNER = "banner"
+    EHLO = "ehlo"
+    TLS = "tls"
+    AUTH = "auth"
+    MAIL = "mail"
+    RCPT = "rcpt"
+    DATA = "data"
+    ACCEPT = "accept"
+    TRANSIT = "transit"
+    EGRESS_RESOLVE = "egress-resolve"
+    EGRESS_CONNECT = "egress-connect"
+    EGRESS_BANNER = "egress-banner"
+    EGRESS_TLS = "egress-tls"
+
+
+SUBMISSION_STAGES = (
+    Stage.RESOLVE,
+    Stage.CONNECT,
+    Stage.BANNER,
+    Stage.EHLO,
+    Stage.TLS,
+    Stage.AUTH,
+    Stage.MAIL,
+    Stage.RCPT,
+    Stage.DATA,
+    Stage.ACCEPT,
+)
+"""The stages of one submission, in the order in which they happen."""
+
+
+class Reason(StrEnum):
+    """Why a stage failed; a small fixed set, fit for a metric label. The text beside it says more."""
+
+    TIMEOUT = "timeout"
+    REFUSED = "refused"
+    RESET = "reset"
+    CLOSED = "closed"
+    UNREACHABLE = "unreachable"
+    NO_ADDRESS = "no-address"
+    PROTOCOL = "protocol"
+    TLS_NOT_OFFERED = "tls-not-offered"
+    TLS_HANDSHAKE = "tls-handshake"
+    CERTIFICATE = "certificate"
+    AUTH_NOT_OFFERED = "auth-not-offered"
+    CREDENTIALS = "credentials"
+    SECRET = "secret"  # noqa: S105 - the word for "the secret could not be used", not a secret
+    POLICY = "policy"
+    REPLY_4XX = "reply-4xx"
+    REPLY_5XX = "reply-5xx"
+    RELAY_CAP = "relay-cap"
+    AGENT_CAP = "agent-cap"
+    MAILBOX_CAP = "mailbox-cap"
+    STALE = "stale"
+    INTERRUPTED = "interrupted"
+    LOCAL = "local"
+
+
+class Result(StrEnum):
+    """How one submission attempt ended."""
+
+    ACCEPTED = "accepted"
+    """The relay answered 250 to the final dot."""
+    REJECTED = "rejected"
+    """A 5xx reply."""
+    DEFERRED = "deferred"
+    """A 4xx reply."""
+    UNREACHABLE = "unreachable"
+    """No TCP connection to the relay."""
+    FAILED = "failed"
+    """TLS, protocol or authentication; the mail was not handed over."""
+    UNSENT = "unsent"
+    """A cap or a policy of our own held it back before the connection."""
+    UNKNOWN = "unknown"
+    """No way to tell whether the relay has it: the reply to the final dot was lost."""
