@@ -54,8 +54,10 @@ LabelKey = Annotated[str, StringConstraints(pattern=LABEL_KEY_PATTERN)]
 LabelValue = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 Labels = dict[LabelKey, LabelValue]
 Host = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,253}$")]
-Port = Annotated[int, Field(ge=1, le=65535)]
-Address = Annotated[str, StringConstraints(pattern=r"^[^@\s<>\x00-\x1f]{1,64}@[^@\s<>\x00-\x1f]{1,253}$")]
+Port = Annotated[int, Field(ge=1, le=65535, strict=True)]
+Address = Annotated[
+    str, StringConstraints(pattern=r"^[^@\s<>\x00-\x1f]{1,64}@[^@\s<>\x00-\x1f]{1,253}$")
+]
 SecretName = Annotated[
     str,
     StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}(/[a-z0-9][a-z0-9._-]{0,62})?$"),
@@ -66,13 +68,13 @@ MailboxRef = Annotated[
     StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}/[a-z0-9][a-z0-9._-]{0,62}$"),
 ]
 """``customer/mailbox``."""
-PerMinute = Annotated[float, Field(gt=0, le=1_000_000)]
+PerMinute = Annotated[float, Field(gt=0, le=1_000_000, strict=True)]
 
 
 class Model(BaseModel):
     """The base of every part of the configuration: frozen, unknown keys refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class RelayTls(StrEnum):
@@ -99,10 +101,7 @@ class Rotation(StrEnum):
     DEPLOYING = "deploying"
 
 
-_tls = Annotated[RelayTls, Field(strict=False)]
-_imap_tls = Annotated[ImapTls, Field(strict=False)]
-_rotation = Annotated[Rotation, Field(strict=False)]
-_ip = Annotated[IPv4Address | IPv6Address, Field(strict=False)]
+IpAddress = IPv4Address | IPv6Address
 
 
 class Defaults(Model):
@@ -136,13 +135,13 @@ class Relay(Model):
     name: Name
     host: Host
     port: Port = 25
-    tls: _tls = RelayTls.OPPORTUNISTIC
+    tls: RelayTls = RelayTls.OPPORTUNISTIC
     auth: Auth | None = None
-    source_address: _ip | None = None
-    egress: tuple[_ip, ...] = ()
+    source_address: IpAddress | None = None
+    egress: tuple[IpAddress, ...] = ()
     capacity: PerMinute | None = None
     max_per_minute: PerMinute = 120.0
-    rotation: _rotation = Rotation.IN
+    rotation: Rotation = Rotation.IN
     labels: Labels = {}
 
 
@@ -168,7 +167,7 @@ class Imap(Model):
 
     host: Host
     port: Port = 993
-    tls: _imap_tls = ImapTls.IMPLICIT
+    tls: ImapTls = ImapTls.IMPLICIT
     user: Annotated[str, StringConstraints(min_length=1, max_length=320)]
     secret: SecretName
     auth: Literal["login", "xoauth2"] = "login"
@@ -204,7 +203,7 @@ class Objective(Model):
 class Quota(Model):
     """What a customer may use of the monitor; only an operator sets it."""
 
-    paths: Annotated[int, Field(ge=1)] = 500
+    paths: Annotated[int, Field(ge=1, strict=True)] = 500
     per_minute: PerMinute = 200.0
 
 
