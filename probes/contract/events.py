@@ -23,7 +23,7 @@ class Interval(msgspec.Struct, frozen=True, order=True):
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """An SMTP reply (RFC 5321 section 4.2) with its enhanced status code (RFC 3463), if it had one."""
+    """An SMTP reply (RFC 5321 section 4.2) with its enhanced status code (RFC 3463), if any."""
 
     code: int
     enhanced: str | None
@@ -227,7 +227,7 @@ class SpoolHealth(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="heartbeat"):
-    """The agent is alive, and how well it does its work. ``counters`` only ever grow within a run."""
+    """The agent is alive, and how well it works. ``counters`` only ever grow within a run."""
 
     agent: str
     at_ns: int

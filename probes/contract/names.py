@@ -5,7 +5,7 @@ import re
 import msgspec
 
 NAME_PATTERN = r"^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$"
-"""Names of agents, relays, customers, mailboxes: what DNS, file names and metric labels all take."""
+"""Names of agents, relays, customers, mailboxes: what DNS and file names both take."""
 
 LABEL_KEY_PATTERN = r"^[a-z][a-z0-9_]{0,62}$"
 """Label keys: Prometheus label names, lower case."""

@@ -6,7 +6,7 @@ from enum import StrEnum
 class Stage(StrEnum):
     """The steps of a canary's journey, in order.
 
-    ``RESOLVE`` to ``ACCEPT`` lie between agent and relay (RFC 5321 section 3), each timed on its own.
+    ``RESOLVE`` to ``ACCEPT`` lie between agent and relay (RFC 5321 section 3), each timed alone.
     ``TRANSIT`` means that the relay accepted and the mailbox has not seen it. The ``EGRESS_*``
     stages are claimed only on evidence from the relay itself: a check, its queue, a DSN.
     """
@@ -44,7 +44,7 @@ SUBMISSION_STAGES = (
 
 
 class Reason(StrEnum):
-    """Why a stage failed; a small fixed set, fit for a metric label. The text beside it says more."""
+    """Why a stage failed; a small fixed set, fit for a metric label; a text beside it says more."""
 
     TIMEOUT = "timeout"
     REFUSED = "refused"

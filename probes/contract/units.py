@@ -24,7 +24,7 @@ def parse_duration(text: str) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """The shortest exact way to write ``seconds``: ``90.0`` is ``"1m30s"``, ``0.25`` is ``"250ms"``."""
+    """The shortest exact way to write ``seconds``: 90.0 is ``1m30s``, 0.25 is ``250ms``."""
     milliseconds = round(seconds * 1000)
     if milliseconds == 0:
         return "0s"

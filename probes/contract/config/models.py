@@ -154,7 +154,7 @@ class Sender(Model):
 
 
 class Agent(Model):
-    """A vantage point: sends canaries and reads back its own, or sits on a relay and looks outward."""
+    """A vantage point: sends canaries and reads back its own, or looks outward from a relay."""
 
     name: Name
     sender: Sender | None = None
