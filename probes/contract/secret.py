@@ -1,6 +1,6 @@
 """A secret that does not show itself."""
 
-from typing import Any, NoReturn
+from typing import NoReturn
 
 
 class Secret:
@@ -27,8 +27,8 @@ class Secret:
     def __reduce__(self) -> NoReturn:
         raise TypeError("a secret is not to be copied out of the process")
 
-    def __eq__(self, other: Any) -> bool:
-        return isinstance(other, Secret) and other._value == self._value  # noqa: SLF001 - own class
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
 
     def __hash__(self) -> int:
         return hash(("Secret", self.name))
