@@ -1,0 +1,189 @@
+"""What happened to a canary: a pure function of the set of its events, whatever their order.
+
+:class:`Story` folds events one at a time and forgets none of what decides; folding the same event
+twice, or events in any order, gives the same story. ``docs/outcomes.md`` has the table.
+"""
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+import msgspec
+
+from probes.contract.events import (
+    Arrival,
+    Bounce,
+    CanaryEvent,
+    Expiry,
+    Intent,
+    Interval,
+    Submission,
+)
+from probes.contract.stages import Reason, Result, Stage
+
+
+class Outcome(StrEnum):
+    """How a canary ended, or that it has not ended yet."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    LATE = "late"
+    LOST = "lost"
+    REJECTED = "rejected"
+    DEFERRED = "deferred"
+    UNREACHABLE = "unreachable"
+    FAILED = "failed"
+    BOUNCED = "bounced"
+    UNSENT = "unsent"
+    UNKNOWN = "unknown"
+
+
+class Timing(StrEnum):
+    """Whether a delivered canary kept its deadline; no delay objective counts an uncertain one."""
+
+    IN_TIME = "in-time"
+    LATE = "late"
+    UNCERTAIN = "uncertain"
+
+
+class Sighting(msgspec.Struct, frozen=True, order=True):
+    """One copy of the canary in a mailbox: where it lay, and the delay's interval in seconds.
+
+    Ordered by delay, so that the smallest is the first copy, whatever order they were reported in.
+    """
+
+    delay: Interval
+    folder: str
+    uidvalidity: int
+    uid: int
+    junk: bool
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """The outcome with what qualifies it. ``stage`` and ``reason`` say where and why it failed."""
+
+    outcome: Outcome
+    timing: Timing | None = None
+    delay: Interval | None = None
+    junk: bool = False
+    duplicates: int = 0
+    delayed_dsn: bool = False
+    stage: Stage | None = None
+    reason: Reason | None = None
+
+
+_ENDED_AT_RELAY = {
+    Result.REJECTED: Outcome.REJECTED,
+    Result.DEFERRED: Outcome.DEFERRED,
+    Result.UNREACHABLE: Outcome.UNREACHABLE,
+    Result.FAILED: Outcome.FAILED,
+    Result.UNSENT: Outcome.UNSENT,
+}
+"""Submissions after which no mail is under way, unless it turns up all the same."""
+
+
+def timing_of(delay: Interval, deadline_s: float) -> Timing:
+    """Late only if the lower bound is past the deadline, in time only if the upper is inside it."""
+    if delay.lo > deadline_s:
+        return Timing.LATE
+    if delay.hi <= deadline_s:
+        return Timing.IN_TIME
+    return Timing.UNCERTAIN
+
+
+class Story(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of one canary so far; JSON-able, so that a rollup can keep it."""
+
+    deadline_s: float | None = None
+    result: Result | None = None
+    stage: Stage | None = None
+    reason: Reason | None = None
+    sightings: tuple[Sighting, ...] = ()
+    lost: bool = False
+    given_up: bool = False
+    failed_dsn: bool = False
+    delayed_dsn: bool = False
+
+    def fold(self, event: CanaryEvent) -> "Story":
+        """The story with ``event`` added; the same story when it adds nothing.
+
+        Contradicting events of one kind (two submissions, two deadlines: not from our agents) are
+        settled by an order on their content, so that even then the order of arrival says nothing.
+        """
+        match event:
+            case Intent(deadline_s=deadline):
+                known = self.deadline_s
+                return self._with(deadline_s=deadline if known is None else min(known, deadline))
+            case Submission():
+                return self._with_submission(event)
+            case Arrival():
+                return self._with_sighting(event)
+            case Expiry(lost=lost):
+                return self._with(lost=self.lost or lost, given_up=self.given_up or not lost)
+            case Bounce(action="failed"):
+                return self._with(failed_dsn=True)
+            case Bounce(action="delayed"):
+                return self._with(delayed_dsn=True)
+            case Bounce():
+                return self
+
+    def _with(self, **changes: object) -> "Story":
+        return msgspec.structs.replace(self, **changes)
+
+    def _with_submission(self, event: Submission) -> "Story":
+        mine = (self.result or "", self.stage or "", self.reason or "")
+        theirs = (event.result, event.stage or "", event.reason or "")
+        # What the attempt itself saw beats "the agent was interrupted and cannot tell".
+        if self.result is None or (self.result is Result.UNKNOWN, mine) > (
+            event.result is Result.UNKNOWN,
+            theirs,
+        ):
+            return self._with(result=event.result, stage=event.stage, reason=event.reason)
+        return self
+
+    def _with_sighting(self, event: Arrival) -> "Story":
+        new = Sighting(event.delay, event.folder, event.uidvalidity, event.uid, event.junk)
+        by_place = {(s.folder, s.uidvalidity, s.uid): s for s in self.sightings}
+        place = (new.folder, new.uidvalidity, new.uid)
+        by_place[place] = min(by_place.get(place, new), new)
+        return self._with(sightings=tuple(sorted(by_place.values())))
+
+    def verdict(self) -> Verdict:
+        """The outcome as far as the events folded so far tell."""
+        if self.sightings:
+            return self._verdict_of_arrival(self.sightings[0])
+        if self.failed_dsn:
+            return Verdict(
+                outcome=Outcome.BOUNCED, stage=Stage.TRANSIT, delayed_dsn=self.delayed_dsn
+            )
+        if self.result in _ENDED_AT_RELAY:
+            outcome = _ENDED_AT_RELAY[self.result]
+            return Verdict(outcome=outcome, stage=self.stage, reason=self.reason)
+        if not (self.lost or self.given_up):
+            stage = Stage.TRANSIT if self.result is Result.ACCEPTED else None
+            return Verdict(outcome=Outcome.PENDING, stage=stage, delayed_dsn=self.delayed_dsn)
+        if self.result is Result.ACCEPTED and self.lost:
+            return Verdict(outcome=Outcome.LOST, stage=Stage.TRANSIT, delayed_dsn=self.delayed_dsn)
+        # Accepted, but its mailbox never came back; or the final reply was lost, so nobody can say
+        # whether there was a mail to lose.
+        return Verdict(outcome=Outcome.UNKNOWN, stage=self.stage, reason=self.reason)
+
+    def _verdict_of_arrival(self, first: Sighting) -> Verdict:
+        timing = None if self.deadline_s is None else timing_of(first.delay, self.deadline_s)
+        # A canary that was called lost and turns up is late by definition: the wait was over.
+        late = self.lost or timing is Timing.LATE
+        return Verdict(
+            outcome=Outcome.LATE if late else Outcome.DELIVERED,
+            timing=Timing.LATE if late else timing,
+            delay=first.delay,
+            junk=first.junk,
+            duplicates=len(self.sightings) - 1,
+            delayed_dsn=self.delayed_dsn,
+        )
+
+
+def tell(events: Iterable[CanaryEvent]) -> Story:
+    """The story of one canary's events, in whatever order and however often each was delivered."""
+    story = Story()
+    for event in events:
+        story = story.fold(event)
+    return story

@@ -1,0 +1,175 @@
+"""The canary's token: the one header field that says which canary this is, and proves it.
+
+``Mailcanary: v=1; id=…; a=agent; r=relay; m=customer/mailbox; e=epoch; n=…; s=…; t=…; k=…; h=…``
+where ``n`` numbers the canaries of the path, ``s`` those of (agent, mailbox) across relays, ``t``
+is the send time in nanoseconds since the Unix epoch, ``k`` the key id and ``h`` the HMAC-SHA256
+(RFC 2104) over all fields before it. Field names without ``X-`` follow RFC 6648.
+
+What a signature cannot prevent: whoever holds a genuine canary (a relay, a mailbox's owner) can
+deliver it again or elsewhere. That is seen as a duplicate or a replay, not as a forgery.
+"""
+
+import hashlib
+import hmac
+import re
+from base64 import urlsafe_b64encode
+from dataclasses import dataclass
+from enum import StrEnum
+
+import msgspec
+
+from probes.contract.errors import TokenError
+from probes.contract.names import Path, is_name
+from probes.contract.secret import Secret
+
+HEADER = "Mailcanary"
+_FIELDS = ("v", "id", "a", "r", "m", "e", "n", "s", "t", "k", "h")
+_ID = re.compile(r"[0-9a-f]{32}")
+_EPOCH = re.compile(r"[0-9a-z]{1,32}")
+_NUMBER = re.compile(r"[0-9]{1,19}")
+_KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+MAX_LENGTH = 1024
+MIN_KEY_BYTES = 16
+
+
+class Token(msgspec.Struct, frozen=True):
+    """What a canary says of itself. ``sent_ns`` in nanoseconds since the Unix epoch."""
+
+    canary: str
+    path: Path
+    stream_epoch: str
+    path_seq: int
+    mailbox_seq: int
+    sent_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A signing key. The secret's text is used as UTF-8 bytes, at least 16 of them."""
+
+    id: str
+    secret: Secret
+
+    def __post_init__(self) -> None:
+        if not _KEY_ID.fullmatch(self.id):
+            raise ValueError(
+                f"key id {self.id!r}: allowed are 1 to 64 letters, digits, '.', '_', '-'"
+            )
+        if len(self.secret.reveal().encode()) < MIN_KEY_BYTES:
+            raise ValueError(
+                f"key {self.id!r}: allowed are secrets of at least {MIN_KEY_BYTES} bytes"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRing:
+    """The key that signs, and those that still verify (canaries in the air during a change)."""
+
+    current: Key
+    previous: tuple[Key, ...] = ()
+
+    def find(self, key_id: str) -> Key | None:
+        """The key of that id, current or previous."""
+        for key in (self.current, *self.previous):
+            if key.id == key_id:
+                return key
+        return None
+
+
+class Judgement(StrEnum):
+    """What a header field that looks like a canary's turns out to be."""
+
+    GENUINE = "genuine"
+    FOREIGN = "foreign"
+    """Another agent's, or signed with a key that is not ours: none of our business."""
+    MALFORMED = "malformed"
+    FORGED = "forged"
+    """Claims to be ours, is signed with a key id of ours, and the signature is wrong."""
+    REPLAYED = "replayed"
+    """Genuine, but in a mailbox that it was not sent to, or older than is remembered."""
+
+
+def _mac(key: Key, text: str) -> str:
+    digest = hmac.digest(key.secret.reveal().encode(), text.encode(), hashlib.sha256)
+    return urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+def write_token(token: Token, key: Key) -> str:
+    """The field's value, signed; unfolded, with a space after each semicolon for folding."""
+    path = token.path
+    text = (
+        f"v=1; id={token.canary}; a={path.agent}; r={path.relay}; m={path.mailbox}; "
+        f"e={token.stream_epoch}; n={token.path_seq}; s={token.mailbox_seq}; "
+        f"t={token.sent_ns}; k={key.id}"
+    )
+    return f"{text}; h={_mac(key, text)}"
+
+
+def _split(value: str) -> dict[str, str]:
+    if len(value) > MAX_LENGTH:
+        raise TokenError(f"{len(value)} characters: allowed are {MAX_LENGTH}")
+    # Relays may fold and unfold; white space carries no meaning in any field.
+    parts = [part.strip().partition("=") for part in "".join(value.split()).split(";")]
+    names = tuple(name for name, _, _ in parts)
+    if names != _FIELDS:
+        raise TokenError(
+            f"fields {','.join(names)[:80]!r}: allowed are {','.join(_FIELDS)}, in order"
+        )
+    return {name: text for name, _, text in parts}
+
+
+def parse_token(value: str) -> tuple[Token, str, str]:
+    """The token, its key id and its MAC, all unverified.
+
+    Raises:
+        TokenError: when the value is not of the form that :func:`write_token` writes.
+    """
+    f = _split(value)
+    customer, slash, mailbox = f["m"].partition("/")
+    checks = (
+        ("v", f["v"] == "1"),
+        ("id", _ID.fullmatch(f["id"])),
+        ("a", is_name(f["a"])),
+        ("r", is_name(f["r"])),
+        ("m", slash and is_name(customer) and is_name(mailbox)),
+        ("e", _EPOCH.fullmatch(f["e"])),
+        ("n", _NUMBER.fullmatch(f["n"])),
+        ("s", _NUMBER.fullmatch(f["s"])),
+        ("t", _NUMBER.fullmatch(f["t"])),
+        ("k", _KEY_ID.fullmatch(f["k"])),
+    )
+    bad = [name for name, good in checks if not good]
+    if bad:
+        raise TokenError("bad field " + ", ".join(f"{name}={f[name][:64]!r}" for name in bad))
+    token = Token(
+        canary=f["id"],
+        path=Path(f["a"], f["r"], f["m"]),
+        stream_epoch=f["e"],
+        path_seq=int(f["n"]),
+        mailbox_seq=int(f["s"]),
+        sent_ns=int(f["t"]),
+    )
+    return token, f["k"], f["h"]
+
+
+def judge(
+    value: str, ring: KeyRing, *, agent: str, mailbox: str, now_ns: int, remember_s: float
+) -> tuple[Judgement, Token | None]:
+    """What the ``Mailcanary`` field of a mail found in ``mailbox`` is, and its token if it parses.
+
+    The token of anything but a genuine or replayed canary is unverified: for counting only.
+    A send time in the future is possible after a clock was set back and is not held against it.
+    """
+    try:
+        token, key_id, mac = parse_token(value)
+    except TokenError:
+        return Judgement.MALFORMED, None
+    key = ring.find(key_id)
+    if key is None or token.path.agent != agent:
+        return Judgement.FOREIGN, token
+    expected = write_token(token, key).rpartition("; h=")[2]
+    if not hmac.compare_digest(expected.encode(), mac.encode()):
+        return Judgement.FORGED, token
+    if token.path.mailbox != mailbox or now_ns - token.sent_ns > remember_s * 1e9:
+        return Judgement.REPLAYED, token
+    return Judgement.GENUINE, token
