@@ -2,7 +2,7 @@
 
 import re
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 DURATION_PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d|w))+$"
 _DURATION = re.compile(DURATION_PATTERN)
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d|w)")
@@ -11,27 +11,37 @@ _PERCENT = re.compile(PERCENT_PATTERN)
 
 NS_PER_S = 1_000_000_000
 
+MAX_DURATION_S = 36_500 * 86_400.0
+"""A hundred years: in nanoseconds it can still be added to a time point within 64 bits."""
+
 
 def parse_duration(text: str) -> float:
     """Seconds in ``"500ms"``, ``"30s"``, ``"1h30m"`` (Prometheus' way of writing, any order).
 
     Raises:
-        ValueError: when ``text`` is anything else; a bare number has no unit and is refused.
+        ValueError: when ``text`` is anything else, or more than :data:`MAX_DURATION_S`; a bare
+            number has no unit and is refused.
     """
     if not _DURATION.fullmatch(text):
         raise ValueError("a duration with a unit, such as 500ms, 30s, 5m, 2h or 6d")
-    return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+    # Added up in milliseconds, so that 9ms is exactly the float 0.009.
+    seconds = sum(float(number) * _MS[unit] for number, unit in _PART.findall(text)) / 1000
+    if seconds > MAX_DURATION_S:
+        raise ValueError("a duration of at most 36500d")
+    return seconds
 
 
 def format_duration(seconds: float) -> str:
-    """The shortest exact way to write ``seconds``: 90.0 is ``1m30s``, 0.25 is ``250ms``."""
+    """``seconds`` to the millisecond: 90.0 is ``1m30s``, 0.25 is ``250ms``, -1.0 is ``-1s``."""
+    if seconds < 0:
+        text = format_duration(-seconds)
+        return text if text == "0s" else f"-{text}"
     milliseconds = round(seconds * 1000)
     if milliseconds == 0:
         return "0s"
     parts = []
     for unit in ("d", "h", "m", "s", "ms"):
-        size = round(_UNITS[unit] * 1000)
-        count, milliseconds = divmod(milliseconds, size)
+        count, milliseconds = divmod(milliseconds, _MS[unit])
         if count:
             parts.append(f"{count}{unit}")
     return "".join(parts)
