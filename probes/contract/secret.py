@@ -28,7 +28,10 @@ class Secret:
         raise TypeError("a secret is not to be copied out of the process")
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and other._value == self._value
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return (self.name, self._value) == (other.name, other._value)
 
     def __hash__(self) -> int:
+        # Of the name alone: a hash of the value would leave traces of it.
         return hash(("Secret", self.name))
