@@ -26,8 +26,10 @@ HEADER = "Mailcanary"
 _FIELDS = ("v", "id", "a", "r", "m", "e", "n", "s", "t", "k", "h")
 _ID = re.compile(r"[0-9a-f]{32}")
 _EPOCH = re.compile(r"[0-9a-z]{1,32}")
-_NUMBER = re.compile(r"[0-9]{1,19}")
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
 _KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_FWS = re.compile(r"[ \t\r\n]+")
+_MAC = re.compile(r"[A-Za-z0-9_-]{43}")
 MAX_LENGTH = 1024
 MIN_KEY_BYTES = 16
 
@@ -108,8 +110,8 @@ def write_token(token: Token, key: Key) -> str:
 def _split(value: str) -> dict[str, str]:
     if len(value) > MAX_LENGTH:
         raise TokenError(f"{len(value)} characters: allowed are {MAX_LENGTH}")
-    # Relays may fold and unfold; white space carries no meaning in any field.
-    parts = [part.strip().partition("=") for part in "".join(value.split()).split(";")]
+    # Relays may fold and unfold (RFC 5322 section 2.2.3); white space has no meaning in any field.
+    parts = [part.partition("=") for part in _FWS.sub("", value).split(";")]
     names = tuple(name for name, _, _ in parts)
     if names != _FIELDS:
         raise TokenError(
@@ -137,6 +139,7 @@ def parse_token(value: str) -> tuple[Token, str, str]:
         ("s", _NUMBER.fullmatch(f["s"])),
         ("t", _NUMBER.fullmatch(f["t"])),
         ("k", _KEY_ID.fullmatch(f["k"])),
+        ("h", _MAC.fullmatch(f["h"])),
     )
     bad = [name for name, good in checks if not good]
     if bad:
