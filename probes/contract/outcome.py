@@ -151,30 +151,34 @@ class Story(msgspec.Struct, frozen=True, kw_only=True):
         """The outcome as far as the events folded so far tell."""
         if self.sightings:
             return self._verdict_of_arrival(self.sightings[0])
+        outcome, stage, reason = self._absent()
+        return Verdict(outcome=outcome, stage=stage, reason=reason, delayed_dsn=self.delayed_dsn)
+
+    def _absent(self) -> tuple[Outcome, Stage | None, Reason | None]:
+        """What is said of a canary that no mailbox has shown."""
         if self.failed_dsn:
-            return Verdict(
-                outcome=Outcome.BOUNCED, stage=Stage.TRANSIT, delayed_dsn=self.delayed_dsn
-            )
+            return Outcome.BOUNCED, Stage.TRANSIT, None
         if self.result in _ENDED_AT_RELAY:
-            outcome = _ENDED_AT_RELAY[self.result]
-            return Verdict(outcome=outcome, stage=self.stage, reason=self.reason)
+            return _ENDED_AT_RELAY[self.result], self.stage, self.reason
+        accepted = self.result is Result.ACCEPTED
         if not (self.lost or self.given_up):
-            stage = Stage.TRANSIT if self.result is Result.ACCEPTED else None
-            return Verdict(outcome=Outcome.PENDING, stage=stage, delayed_dsn=self.delayed_dsn)
-        if self.result is Result.ACCEPTED and self.lost:
-            return Verdict(outcome=Outcome.LOST, stage=Stage.TRANSIT, delayed_dsn=self.delayed_dsn)
+            return Outcome.PENDING, Stage.TRANSIT if accepted else None, None
+        if accepted and self.lost:
+            return Outcome.LOST, Stage.TRANSIT, None
         # Accepted, but its mailbox never came back; or the final reply was lost, so nobody can say
         # whether there was a mail to lose.
-        return Verdict(outcome=Outcome.UNKNOWN, stage=self.stage, reason=self.reason)
+        return Outcome.UNKNOWN, self.stage, self.reason
 
     def _verdict_of_arrival(self, first: Sighting) -> Verdict:
-        timing = None if self.deadline_s is None else timing_of(first.delay, self.deadline_s)
+        # With several copies the delay is that of the first, and any copy seen bounds it above.
+        delay = Interval(first.delay.lo, min(copy.delay.hi for copy in self.sightings))
+        timing = None if self.deadline_s is None else timing_of(delay, self.deadline_s)
         # A canary that was called lost and turns up is late by definition: the wait was over.
         late = self.lost or timing is Timing.LATE
         return Verdict(
             outcome=Outcome.LATE if late else Outcome.DELIVERED,
             timing=Timing.LATE if late else timing,
-            delay=first.delay,
+            delay=delay,
             junk=first.junk,
             duplicates=len(self.sightings) - 1,
             delayed_dsn=self.delayed_dsn,
