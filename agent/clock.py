@@ -1,0 +1,56 @@
+"""The agent's clocks: wall time for what others read, boot time for what is measured.
+
+A delay is a difference of ``CLOCK_BOOTTIME`` readings: it neither jumps when the wall clock is set
+nor stops while the machine sleeps. It ends with the boot, whose id is kept beside every reading.
+"""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One instant on both clocks, in nanoseconds; ``boot_ns`` has a meaning only within a boot."""
+
+    wall_ns: int
+    boot_ns: int
+    boot_id: str
+
+
+class Clock(Protocol):
+    """Where the agent gets the time from; simulations bring their own."""
+
+    def now(self) -> Moment:
+        """Both clocks, read together."""
+
+
+class SystemClock:
+    """The kernel's clocks."""
+
+    def __init__(self) -> None:
+        self._boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+    def now(self) -> Moment:
+        """Both clocks, read together."""
+        return Moment(time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME), self._boot_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Elapsed:
+    """Seconds between two moments, and which clock told; ``error_s`` bounds the clock's error."""
+
+    seconds: float
+    clock: str
+    error_s: float
+
+
+def elapsed(start: Moment, end: Moment, *, wall_error_s: float) -> Elapsed:
+    """The time from ``start`` to ``end``: exact within a boot, by the wall clock across one.
+
+    ``wall_error_s`` is how far apart two readings of the wall clock around a reboot may be wrong.
+    """
+    if start.boot_id and start.boot_id == end.boot_id:
+        return Elapsed((end.boot_ns - start.boot_ns) / 1e9, "boottime", 0.0)
+    return Elapsed((end.wall_ns - start.wall_ns) / 1e9, "wall", wall_error_s)

@@ -1,0 +1,1 @@
+"""The spool: the agent's events, flights and cursors in one SQLite file, durable first."""

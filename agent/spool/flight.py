@@ -1,0 +1,57 @@
+"""A flight: one canary in the air, from its intent until it is accounted for."""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from agent.clock import Moment
+from probes.contract.names import Path
+from probes.contract.token import Token
+
+
+class FlightState(StrEnum):
+    """How far a flight has come."""
+
+    INTENT = "intent"
+    """Its intent is durable; the attempt is running, or was interrupted."""
+    AWAITED = "awaited"
+    """The relay has it, or may have it: it is looked for in its mailbox."""
+    EXPIRED = "expired"
+    """The wait is over; kept so that a late arrival is still measured by the boot clock."""
+    CLOSED = "closed"
+    """Accounted for; no longer kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flight:
+    """One canary in the air. ``sent`` is the intent's moment until the attempt has a send time."""
+
+    canary: str
+    path: Path
+    due_ns: int
+    sent: Moment
+    deadline_s: float
+    loss_after_s: float
+    path_seq: int = 0
+    mailbox_seq: int = 0
+    stream_epoch: str = ""
+    state: FlightState = FlightState.INTENT
+
+    def numbered(self, path_seq: int, mailbox_seq: int, stream_epoch: str) -> "Flight":
+        """The same flight with its place in both of its streams."""
+        return replace(self, path_seq=path_seq, mailbox_seq=mailbox_seq, stream_epoch=stream_epoch)
+
+    def moved(self, state: FlightState, sent: Moment | None = None) -> "Flight":
+        """The same flight in another state."""
+        return replace(self, state=state, sent=self.sent if sent is None else sent)
+
+    @property
+    def token(self) -> Token:
+        """What the canary says of itself."""
+        return Token(
+            canary=self.canary,
+            path=self.path,
+            stream_epoch=self.stream_epoch,
+            path_seq=self.path_seq,
+            mailbox_seq=self.mailbox_seq,
+            sent_ns=self.sent.wall_ns,
+        )

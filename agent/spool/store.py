@@ -1,0 +1,314 @@
+"""What the spool can do, one transaction's worth at a time; it knows no loop and no clock.
+
+Every method runs inside a transaction that the writer opens and commits. The methods that record a
+fact write the event and the state that follows from it together.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from agent.clock import Moment
+from agent.spool.flight import Flight, FlightState
+from probes.contract.events import Arrival, Bounce, Event, Expiry, Intent, Submission, encode
+from probes.contract.names import parse_path
+
+
+_SELECT_FLIGHTS = (
+    "SELECT canary, path, path_seq, mailbox_seq, due_ns, wall_ns, boot_ns, boot_id,"
+    " deadline_s, loss_after_s, state FROM flights"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One event as it lies in the spool; (epoch, seq) is its identity."""
+
+    seq: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far one folder was read: all below ``next_uid`` of ``uidvalidity`` is accounted for.
+
+    ``checked`` is the start of the last complete check whose arrivals are all in the spool.
+    """
+
+    uidvalidity: int
+    next_uid: int
+    checked: Moment
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """What lies in the spool, and what was dropped since its epoch began.
+
+    ``bytes`` is the part of the file that is in use, flights and cursors included.
+    """
+
+    rows: int
+    bytes: int
+    last_seq: int
+    shipped: int
+    dropped: int
+
+
+class Store:
+    """The spool's file, opened. Not thread-safe: one owner at a time."""
+
+    def __init__(self, connection: sqlite3.Connection, epoch: str) -> None:
+        self._db = connection
+        self.epoch = epoch
+
+    # --- transactions -----------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Start a transaction that may write."""
+        self._db.execute("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        """Make everything since :meth:`begin` durable, all of it or nothing."""
+        self._db.execute("COMMIT")
+
+    def rollback(self) -> None:
+        """Undo everything since :meth:`begin`; harmless when SQLite already did."""
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
+
+    def close(self) -> None:
+        """Close the file; an open transaction is lost, as it should be."""
+        self._db.close()
+
+    # --- events -----------------------------------------------------------------------------
+
+    def append(self, event: Event, at_ns: int) -> int:
+        """Write an event down; gives its sequence number, contiguous from 1 within the epoch."""
+        body = encode(event)
+        row = self._db.execute("INSERT INTO events (at_ns, body) VALUES (?, ?)", (at_ns, body))
+        return int(row.lastrowid or 0)
+
+    def read_after(self, seq: int, limit: int) -> list[Record]:
+        """Up to ``limit`` events after ``seq``, in order."""
+        rows = self._db.execute(
+            "SELECT seq, body FROM events WHERE seq > ? ORDER BY seq LIMIT ?", (seq, limit)
+        )
+        return [Record(seq, body) for seq, body in rows]
+
+    def mark_shipped(self, seq: int) -> None:
+        """Everything up to ``seq`` is safe elsewhere and leaves the spool."""
+        self._db.execute("DELETE FROM events WHERE seq <= ?", (seq,))
+        self._db.execute(
+            "UPDATE meta SET value = max(CAST(value AS INTEGER), ?) WHERE key = 'shipped'", (seq,)
+        )
+
+    def trim(self, *, max_bytes: int, min_at_ns: int) -> int:
+        """Drop the oldest events past the bounds; gives how many. They are counted for ever."""
+        dropped = self._drop_through(
+            "SELECT max(seq) FROM events WHERE at_ns < ? AND seq <= "
+            "(SELECT coalesce(min(seq), 0) + 10000 FROM events)",
+            min_at_ns,
+        )
+        # Rows differ in size, so each round aims and the next one looks; ten always suffice.
+        for _ in range(10):
+            depth = self.depth()
+            excess = depth.bytes - max_bytes
+            if excess <= 0 or depth.rows == 0:
+                break
+            share = max(1, depth.rows * excess // depth.bytes)
+            dropped += self._drop_through("SELECT min(seq) + ? - 1 FROM events", share)
+        return dropped
+
+    def _drop_through(self, query: str, argument: int) -> int:
+        """Drop all events up to the sequence number that ``query`` gives, and count them."""
+        last = self._db.execute(query, (argument,)).fetchone()[0]
+        if last is None:
+            return 0
+        dropped = self._db.execute("DELETE FROM events WHERE seq <= ?", (last,)).rowcount
+        self._db.execute(
+            "UPDATE meta SET value = CAST(value AS INTEGER) + ? WHERE key = 'dropped'", (dropped,)
+        )
+        return dropped
+
+    def depth(self) -> Depth:
+        """The spool's depth; cheap at any depth, since sequence numbers are contiguous."""
+        first, last = self._db.execute("SELECT min(seq), max(seq) FROM events").fetchone()
+        used = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
+        pages, free, size = (
+            self._db.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("page_count", "freelist_count", "page_size")
+        )
+        meta = dict(self._db.execute("SELECT key, value FROM meta"))
+        return Depth(
+            rows=0 if first is None else last - first + 1,
+            bytes=(pages - free) * size,
+            last_seq=0 if used is None else used[0],
+            shipped=int(meta["shipped"]),
+            dropped=int(meta["dropped"]),
+        )
+
+    # --- flights ----------------------------------------------------------------------------
+
+    def begin_flight(self, draft: Flight, revision: str) -> Flight:
+        """Number the canary, write its intent, and remember it as in the air."""
+        path = draft.path
+        path_seq = self._next(f"path:{path}")
+        mailbox_seq = self._next(f"mailbox:{path.agent}|{path.mailbox}")
+        flight = draft.numbered(path_seq, mailbox_seq, self.epoch)
+        self._db.execute(
+            "INSERT INTO flights VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                flight.canary, str(path), path_seq, mailbox_seq, flight.due_ns,
+                flight.sent.wall_ns, flight.sent.boot_ns, flight.sent.boot_id,
+                flight.deadline_s, flight.loss_after_s, flight.state,
+            ),
+        )  # fmt: skip
+        intent = Intent(
+            canary=flight.canary,
+            path=path,
+            path_seq=path_seq,
+            mailbox_seq=mailbox_seq,
+            stream_epoch=self.epoch,
+            due_ns=flight.due_ns,
+            at_ns=flight.sent.wall_ns,
+            deadline_s=flight.deadline_s,
+            loss_after_s=flight.loss_after_s,
+            revision=revision,
+        )
+        self.append(intent, intent.at_ns)
+        return flight
+
+    def _next(self, key: str) -> int:
+        row = self._db.execute(
+            "INSERT INTO streams VALUES (?, 1) ON CONFLICT (key) DO UPDATE SET last = last + 1"
+            " RETURNING last",
+            (key,),
+        ).fetchone()
+        return int(row[0])
+
+    def end_submission(self, event: Submission, sent: Moment, state: FlightState) -> None:
+        """Write down how the attempt ended; ``state`` says whether its arrival is still awaited.
+
+        An arrival that overtook its submission's own reply has closed the flight already, and it
+        stays closed.
+        """
+        self.append(event, event.at_ns)
+        if state is FlightState.CLOSED:
+            self._close([event.canary])
+            return
+        self._db.execute(
+            "UPDATE flights SET state = ?, wall_ns = ?, boot_ns = ?, boot_id = ? WHERE canary = ?",
+            (state, sent.wall_ns, sent.boot_ns, sent.boot_id, event.canary),
+        )
+
+    def end_wait(self, event: Expiry) -> None:
+        """The wait is over. The flight is kept, so that a late arrival still has its boot clock."""
+        self.append(event, event.at_ns)
+        self._db.execute(
+            "UPDATE flights SET state = ? WHERE canary = ?", (FlightState.EXPIRED, event.canary)
+        )
+
+    def record_check(
+        self,
+        mailbox: str,
+        folder: str,
+        cursor: Cursor,
+        found: Sequence[tuple[int, Arrival | Bounce]],
+    ) -> None:
+        """One complete check: its finds (UID and event), what they close, and how far it read."""
+        for uid, event in found:
+            self.append(event, event.seen_ns)
+            self._db.execute(
+                "INSERT OR IGNORE INTO cleanup VALUES (?, ?, ?, ?)",
+                (mailbox, folder, cursor.uidvalidity, uid),
+            )
+        self._close([event.canary for _, event in found if ends_flight(event)])
+        self.save_cursor(mailbox, folder, cursor)
+
+    def save_cursor(self, mailbox: str, folder: str, cursor: Cursor) -> None:
+        """Remember how far a folder was read."""
+        checked = cursor.checked
+        self._db.execute(
+            "INSERT OR REPLACE INTO cursors VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                mailbox, folder, cursor.uidvalidity, cursor.next_uid,
+                checked.wall_ns, checked.boot_ns, checked.boot_id,
+            ),
+        )  # fmt: skip
+
+    def forget_flights(self, before_wall_ns: int) -> int:
+        """Remove expired flights sent before that; gives how many."""
+        return self._db.execute(
+            "DELETE FROM flights WHERE state = ? AND wall_ns < ?",
+            (FlightState.EXPIRED, before_wall_ns),
+        ).rowcount
+
+    def _close(self, canaries: Iterable[str]) -> None:
+        self._db.executemany("DELETE FROM flights WHERE canary = ?", [(c,) for c in canaries])
+
+    # --- what a restart needs ---------------------------------------------------------------
+
+    def flights(self) -> list[Flight]:
+        """Every flight that is still in the air, oldest first."""
+        rows = self._db.execute(
+            f"{_SELECT_FLIGHTS} WHERE state <> ? ORDER BY wall_ns, canary", (FlightState.EXPIRED,)
+        )
+        return [self._flight(*row) for row in rows]
+
+    def _flight(
+        self, canary: str, path: str, path_seq: int, mailbox_seq: int, due_ns: int, wall_ns: int,
+        boot_ns: int, boot_id: str, deadline_s: float, loss_after_s: float, state: str,
+    ) -> Flight:  # fmt: skip
+        return Flight(
+            canary=canary,
+            path=parse_path(path),
+            due_ns=due_ns,
+            sent=Moment(wall_ns, boot_ns, boot_id),
+            deadline_s=deadline_s,
+            loss_after_s=loss_after_s,
+            path_seq=path_seq,
+            mailbox_seq=mailbox_seq,
+            stream_epoch=self.epoch,
+            state=FlightState(state),
+        )
+
+    def find_flights(self, canaries: Iterable[str]) -> dict[str, Flight]:
+        """The flights of those canaries that are still kept, expired ones included."""
+        found = {}
+        for canary in canaries:
+            row = self._db.execute(f"{_SELECT_FLIGHTS} WHERE canary = ?", (canary,)).fetchone()
+            if row is not None:
+                found[canary] = self._flight(*row)
+        return found
+
+    def cursors(self) -> dict[tuple[str, str], Cursor]:
+        """How far each (mailbox, folder) was read."""
+        rows = self._db.execute(
+            "SELECT mailbox, folder, uidvalidity, next_uid, wall_ns, boot_ns, boot_id FROM cursors"
+        )
+        return {(m, f): Cursor(v, n, Moment(w, b, i)) for m, f, v, n, w, b, i in rows}
+
+    def cleanup(self, mailbox: str, folder: str, uidvalidity: int) -> list[int]:
+        """UIDs that are accounted for and still lie in the folder; older validities are dropped."""
+        self._db.execute(
+            "DELETE FROM cleanup WHERE mailbox = ? AND folder = ? AND uidvalidity <> ?",
+            (mailbox, folder, uidvalidity),
+        )
+        rows = self._db.execute(
+            "SELECT uid FROM cleanup WHERE mailbox = ? AND folder = ? AND uidvalidity = ?"
+            " ORDER BY uid",
+            (mailbox, folder, uidvalidity),
+        )
+        return [uid for (uid,) in rows]
+
+    def cleaned(self, mailbox: str, folder: str, uidvalidity: int, uids: Iterable[int]) -> None:
+        """Those mails are gone from the folder."""
+        self._db.executemany(
+            "DELETE FROM cleanup WHERE mailbox = ? AND folder = ? AND uidvalidity = ? AND uid = ?",
+            [(mailbox, folder, uidvalidity, uid) for uid in uids],
+        )
+
+
+def ends_flight(event: Arrival | Bounce) -> bool:
+    """Whether nothing more is awaited of the canary: it arrived, or was returned for good."""
+    return isinstance(event, Arrival) or event.action == "failed"

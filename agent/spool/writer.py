@@ -1,0 +1,165 @@
+"""One thread owns the spool; everybody's writes that are waiting share its next commit.
+
+A commit costs one fsync whether it carries one event or five hundred, so callers hand over small
+operations and wait for the commit that contains theirs.
+"""
+
+import asyncio
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from agent.spool.schema import OpenSpool, is_damage, open_spool
+from agent.spool.store import Store
+from probes.contract.errors import SpoolError
+
+T = TypeVar("T")
+Operation = Callable[[Store], T]
+MAX_BATCH = 500
+
+
+class Spool(Protocol):
+    """Where operations on the store are run, each durable before its answer is given."""
+
+    epoch: str
+
+    async def run(self, operation: Operation[T]) -> T:
+        """Run ``operation`` in a transaction and give its result once that is on the disk.
+
+        Raises:
+            SpoolError: when nothing of it was written; it may be run again.
+        """
+
+
+@dataclass(slots=True)
+class _Job:
+    operation: Operation[Any]
+    future: "asyncio.Future[Any]"
+    loop: asyncio.AbstractEventLoop
+
+
+def explain(error: sqlite3.Error) -> SpoolError:
+    """The spool's error for SQLite's: is the file damaged, or the disk at fault?"""
+    if is_damage(error):
+        return SpoolError(f"spool: the file is damaged ({error}); a restart moves it aside")
+    return SpoolError(f"spool: could not write ({error})")
+
+
+def run_batch(store: Store, operations: list[Operation[Any]]) -> list[Any]:
+    """Run the operations in one transaction and commit it; nothing is written unless all are.
+
+    Raises:
+        SpoolError: when the transaction failed.
+    """
+    try:
+        store.begin()
+        results = [operation(store) for operation in operations]
+        store.commit()
+    except sqlite3.Error as error:
+        store.rollback()
+        raise explain(error) from error
+    except BaseException:
+        store.rollback()
+        raise
+    return results
+
+
+class SpoolWriter:
+    """The spool of a running agent: a thread that owns the file and commits in groups."""
+
+    def __init__(self, opened: OpenSpool) -> None:
+        self.epoch = opened.epoch
+        self.quarantined = opened.quarantined
+        self._opened = opened
+        self._store = Store(opened.connection, opened.epoch)
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._closed = False
+        self._thread = threading.Thread(target=self._work, name="spool", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def open(cls, directory: Path) -> "SpoolWriter":
+        """Open the spool in ``directory``.
+
+        Raises:
+            SpoolError: as :func:`agent.spool.schema.open_spool` says.
+        """
+        return cls(open_spool(directory))
+
+    async def run(self, operation: Operation[T]) -> T:
+        """Run ``operation`` in the next commit; see :class:`Spool`.
+
+        An operation that was handed over is carried out even when its caller is cancelled.
+        """
+        if self._closed:
+            raise SpoolError("spool: closed")
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._jobs.put(_Job(operation, future, loop))
+        return await future
+
+    def close(self) -> None:
+        """Carry out what was handed over, then close the file and release its lock."""
+        if self._closed:
+            return
+        self._closed = True
+        self._jobs.put(None)
+        self._thread.join()
+        self._store.close()
+        self._opened.lock.close()
+
+    def _work(self) -> None:
+        open_end = True
+        while open_end:
+            job = self._jobs.get()
+            batch: list[_Job] = []
+            while True:
+                if job is None:
+                    open_end = False
+                    break
+                batch.append(job)
+                if len(batch) == MAX_BATCH:
+                    break
+                try:
+                    job = self._jobs.get_nowait()
+                except queue.Empty:
+                    break
+            if batch:
+                self._commit(batch)
+
+    def _commit(self, batch: list[_Job]) -> None:
+        try:
+            results = run_batch(self._store, [job.operation for job in batch])
+        except SpoolError as error:
+            _answer(batch, [(None, error)] * len(batch))
+        except Exception as error:  # noqa: BLE001 - whatever an operation raised is its caller's
+            if len(batch) == 1:
+                _answer(batch, [(None, error)])
+            else:
+                # One operation's fault must not undo the others': each gets a commit of its own.
+                for job in batch:
+                    self._commit([job])
+        else:
+            _answer(batch, [(result, None) for result in results])
+
+
+def _answer(batch: list[_Job], answers: list[tuple[Any, Exception | None]]) -> None:
+    """Wake the callers, with one call into each loop that is still there to be woken."""
+    pairs = list(zip(batch, answers, strict=True))
+
+    def resolve(loop: asyncio.AbstractEventLoop) -> None:
+        for job, (result, error) in pairs:
+            if job.loop is not loop or job.future.done():
+                continue
+            if error is None:
+                job.future.set_result(result)
+            else:
+                job.future.set_exception(error)
+
+    for loop in {job.loop for job in batch}:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(resolve, loop)
