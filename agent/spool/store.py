@@ -13,7 +13,6 @@ from agent.spool.flight import Flight, FlightState
 from probes.contract.events import Arrival, Bounce, Event, Expiry, Intent, Submission, encode
 from probes.contract.names import parse_path
 
-
 _SELECT_FLIGHTS = (
     "SELECT canary, path, path_seq, mailbox_seq, due_ns, wall_ns, boot_ns, boot_id,"
     " deadline_s, loss_after_s, state FROM flights"
