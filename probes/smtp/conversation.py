@@ -1,0 +1,249 @@
+"""What is said between connection and final dot, phase by phase."""
+
+import re
+import ssl
+from collections.abc import Callable, Container
+
+from aiosmtplib import SMTPResponse, SMTPResponseException, SMTPServerDisconnected
+from aiosmtplib.esmtp import parse_esmtp_extensions
+
+from probes.contract.config.models import RelayTls
+from probes.contract.events import Reply, TlsInfo
+from probes.contract.stages import Reason, Result, Stage
+from probes.smtp import syntax, tls
+from probes.smtp.credentials import Credentials
+from probes.smtp.dial import connection_reason
+from probes.smtp.model import Mail, SmtpTarget, SubmissionError
+from probes.smtp.phases import Phases
+from probes.smtp.replies import clean, make_reply, one_line, verdict
+from probes.smtp.wire import Wire
+
+_CLOSING = re.compile(r"421[ -](.*)")
+
+# EHLO is then not known to the server at all, and HELO is (RFC 5321 section 4.1.4).
+_NO_EHLO = (500, 502)
+
+
+class Conversation:
+    """One submission over one connection. All that goes wrong is a :class:`SubmissionError`."""
+
+    def __init__(
+        self,
+        wire: Wire,
+        target: SmtpTarget,
+        mail: Mail,
+        phases: Phases,
+        context: ssl.SSLContext | None,
+        credentials: Credentials | None,
+        wall_ns: Callable[[], int],
+    ) -> None:
+        self.tls: TlsInfo | None = None
+        self.dsn = False
+        self._wire = wire
+        self._target = target
+        self._mail = mail
+        self._phases = phases
+        self._context = context
+        self._wall_ns = wall_ns
+        self._extensions: dict[str, str] = {}
+        self._auth_methods: list[str] = []
+        self._credentials = credentials
+
+    async def run(self, on_data_sent: Callable[[], None] | None) -> Reply:
+        """All phases from banner (or implicit TLS) to acceptance; the reply to the final dot."""
+        limits = self._target.timeouts
+        if self._target.tls is RelayTls.IMPLICIT:
+            self._phases.begin(Stage.TLS, limits.command)
+            await self._handshake()
+            self._phases.end()
+
+        self._phases.begin(Stage.BANNER, limits.banner)
+        self._require(await self._read())
+        self._phases.end()
+
+        self._phases.begin(Stage.EHLO, limits.command)
+        await self._hello()
+        self._phases.end()
+
+        if self._target.tls in (RelayTls.STARTTLS, RelayTls.OPPORTUNISTIC):
+            await self._upgrade()
+        if self._credentials is not None:
+            self._phases.begin(Stage.AUTH, limits.command)
+            await self._authenticate(self._credentials)
+            self._phases.end()
+        await self._envelope()
+        return await self._content(on_data_sent)
+
+    async def quit(self) -> None:
+        """Say goodbye; what is answered does not matter any more."""
+        if self._wire.is_connected and not self._wire.unasked():
+            try:
+                await self._wire.execute_command(b"QUIT")
+            except (SMTPResponseException, SMTPServerDisconnected):
+                return
+
+    async def _hello(self) -> None:
+        name = syntax.helo_argument(self._target.helo)
+        response = await self._ask(b"EHLO", name)
+        if response.code in _NO_EHLO:
+            self._extensions, self._auth_methods = {}, []
+            self._require(await self._ask(b"HELO", name))
+            return
+        self._require(response)
+        self._extensions, self._auth_methods = parse_esmtp_extensions(response.message)
+
+    async def _upgrade(self) -> None:
+        """STARTTLS where it is offered, and the EHLO that must follow it (RFC 3207)."""
+        required = self._target.tls is RelayTls.STARTTLS
+        if "starttls" not in self._extensions and not required:
+            return
+        self._phases.begin(Stage.TLS, self._target.timeouts.command)
+        if "starttls" not in self._extensions:
+            raise SubmissionError(
+                Result.FAILED, Reason.TLS_NOT_OFFERED, "STARTTLS is required and not offered"
+            )
+        self._require(await self._ask(b"STARTTLS"))
+        # Whatever came in the clear behind the 220 may be an attacker's.
+        self._in_turn()
+        await self._handshake()
+        await self._hello()
+        self._phases.end()
+
+    async def _handshake(self) -> None:
+        if self._context is None:
+            raise AssertionError("a handshake without a context")
+        target = self._target
+        host = target.host.rstrip(".")
+        try:
+            # The phase's own limit is the shorter one.
+            secure = await self._wire.upgrade(self._context, host, target.timeouts.command + 1)
+        except ssl.SSLCertVerificationError as error:
+            text = error.verify_message.rstrip(".")
+            raise SubmissionError(Result.FAILED, Reason.CERTIFICATE, text) from error
+        except ssl.SSLError as error:
+            text = (error.reason or str(error)).replace("_", " ").lower()
+            text = f"handshake failed: {text}"
+            raise SubmissionError(Result.FAILED, Reason.TLS_HANDSHAKE, text) from error
+        except OSError as error:
+            reason, text = connection_reason(error.__cause__ or self._wire.lost or error)
+            raise SubmissionError(Result.FAILED, reason, f"{text} within the handshake") from error
+        except ValueError as error:  # a host that cannot be a server name
+            raise SubmissionError(Result.FAILED, Reason.TLS_HANDSHAKE, str(error)) from error
+        strict = tls.must_verify(target)
+        self.tls = tls.describe(secure, host, target.ca_file, strict=strict, now_ns=self._wall_ns())
+
+    async def _authenticate(self, credentials: Credentials) -> None:
+        """AUTH PLAIN, else LOGIN (RFC 4954)."""
+        safe = self.tls is not None and self.tls.verified
+        if not safe and not self._target.allow_plaintext_auth:
+            why = "is not encrypted" if self.tls is None else "has no verified certificate"
+            text = f"credentials are not sent, since the connection {why}"
+            raise SubmissionError(Result.FAILED, Reason.POLICY, text)
+        if "plain" in self._auth_methods:
+            self._require(await self._ask(b"AUTH", b"PLAIN", credentials.plain))
+        elif "login" in self._auth_methods:
+            self._require(await self._ask(b"AUTH", b"LOGIN"), (334,))
+            self._require(await self._ask(credentials.login_user), (334,))
+            self._require(await self._ask(credentials.login_password))
+        else:
+            offered = clean(" ".join(self._auth_methods).upper()) or "none"
+            text = f"neither PLAIN nor LOGIN is offered (offered: {offered})"
+            raise SubmissionError(Result.FAILED, Reason.AUTH_NOT_OFFERED, text)
+
+    async def _envelope(self) -> None:
+        phases, command = self._phases, self._target.timeouts.command
+        dsn = "dsn" in self._extensions
+        content = syntax.normalise(self._mail.content)
+        size = len(content) if "size" in self._extensions else None
+
+        phases.begin(Stage.MAIL, command)
+        arguments = syntax.mail_arguments(
+            self._mail.sender, size=size, dsn=dsn, envid=self._mail.envid
+        )
+        self._require(await self._ask(b"MAIL", *arguments))
+        phases.end()
+
+        phases.begin(Stage.RCPT, command)
+        arguments = syntax.rcpt_arguments(self._mail.recipient, dsn=dsn)
+        self._require(await self._ask(b"RCPT", *arguments))
+        phases.end()
+        self.dsn = dsn
+
+        phases.begin(Stage.DATA, command)
+        self._require(await self._ask(b"DATA"))
+        self._in_turn()
+        phases.end()
+
+    async def _content(self, on_data_sent: Callable[[], None] | None) -> Reply:
+        content = syntax.transmitted(syntax.normalise(self._mail.content))
+        try:
+            self._wire.write(content)
+        except SMTPServerDisconnected as error:
+            # Nothing was written, so this still belongs to DATA.
+            raise self._lost(error) from error
+        self._phases.begin(Stage.ACCEPT, self._target.timeouts.accept)
+        if on_data_sent is not None:
+            on_data_sent()
+        response = await self._read()
+        self._require(response)
+        self._phases.end()
+        return self._reply(response)
+
+    async def _ask(self, *command: bytes) -> SMTPResponse:
+        self._in_turn()
+        try:
+            return await self._wire.execute_command(*command)
+        except SMTPResponseException as error:
+            raise self._garbage(error) from error
+        except SMTPServerDisconnected as error:
+            raise self._lost(error) from error
+
+    async def _read(self) -> SMTPResponse:
+        try:
+            return await self._wire.read_response()
+        except SMTPResponseException as error:
+            raise self._garbage(error) from error
+        except SMTPServerDisconnected as error:
+            raise self._lost(error) from error
+
+    def _require(self, response: SMTPResponse, wanted: Container[int] | None = None) -> None:
+        judged = verdict(self._phases.stage, response.code, wanted)
+        if judged is None:
+            return
+        result, reason = judged
+        reply = self._reply(response)
+        text = one_line(reply)
+        if reason is Reason.PROTOCOL:
+            text = f"unexpected reply {text}"
+        raise SubmissionError(result, reason, text, reply)
+
+    def _in_turn(self) -> None:
+        """Refuse to go on when the relay spoke unasked: replies could no longer be told apart."""
+        stray = self._wire.unasked()
+        if not stray:
+            return
+        text = self._quote(stray.decode("utf-8", "replace")).strip()
+        if found := _CLOSING.match(text):
+            self._require(SMTPResponse(421, found[1].strip()), ())
+        raise SubmissionError(
+            Result.FAILED, Reason.PROTOCOL, f"the relay spoke unasked: {text[:100]!r}"
+        )
+
+    def _reply(self, response: SMTPResponse) -> Reply:
+        return make_reply(response.code, self._hide(response.message))
+
+    def _hide(self, text: str) -> str:
+        """``text`` without the credentials, which some servers repeat in their refusals."""
+        return text if self._credentials is None else self._credentials.hide(text)
+
+    def _quote(self, text: str) -> str:
+        return clean(self._hide(text))
+
+    def _garbage(self, error: SMTPResponseException) -> SubmissionError:
+        text = self._quote(error.message).strip()
+        return SubmissionError(Result.FAILED, Reason.PROTOCOL, f"not a reply: {text[:100]}")
+
+    def _lost(self, error: SMTPServerDisconnected) -> SubmissionError:
+        return SubmissionError(
+            Result.FAILED, *connection_reason(error.__cause__ or self._wire.lost)
+        )

@@ -1,0 +1,169 @@
+"""From a host name to a TCP connection: every address in turn, each failure kept."""
+
+import asyncio
+import errno
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Sequence
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any, NamedTuple
+
+from probes.contract.events import Attempt
+from probes.contract.stages import Reason, Result
+from probes.smtp.model import SubmissionError
+
+
+class Endpoint(NamedTuple):
+    """An address to connect to: ``AF_INET`` or ``AF_INET6``, and what ``socket.connect`` takes."""
+
+    family: int
+    sockaddr: tuple[Any, ...]
+
+
+Resolve = Callable[[str, int, int], Awaitable[Sequence[Endpoint]]]
+"""From host, port and family (``AF_UNSPEC`` for any) to endpoints, in the order to try them.
+
+Raises OSError or UnicodeError when the name has none.
+"""
+
+_REASONS = {
+    errno.ECONNREFUSED: Reason.REFUSED,
+    errno.ETIMEDOUT: Reason.TIMEOUT,
+    errno.ECONNRESET: Reason.RESET,
+    errno.ECONNABORTED: Reason.RESET,
+    errno.ENETUNREACH: Reason.UNREACHABLE,
+    errno.EHOSTUNREACH: Reason.UNREACHABLE,
+    errno.ENETDOWN: Reason.UNREACHABLE,
+    errno.EHOSTDOWN: Reason.UNREACHABLE,
+    errno.EAFNOSUPPORT: Reason.UNREACHABLE,
+    # What a prohibit route or a filter on the agent's own host answers.
+    errno.EACCES: Reason.UNREACHABLE,
+    errno.EPERM: Reason.UNREACHABLE,
+}
+
+_TELLING = (Reason.TIMEOUT, Reason.REFUSED, Reason.RESET, Reason.UNREACHABLE, Reason.LOCAL)
+"""Of several addresses' reasons, the first of these speaks for all."""
+
+
+def connect_reason(error: OSError) -> Reason:
+    """Why a connection could not be made; what lies in this host's own means is ``local``."""
+    return _REASONS.get(error.errno or 0, Reason.LOCAL)
+
+
+def connection_reason(error: BaseException | None) -> tuple[Reason, str]:
+    """Why an established connection went away, and the words for it.
+
+    asyncio passes no error, or one without ``errno``, when the peer closed in good order.
+    """
+    if isinstance(error, ssl.SSLError):
+        return Reason.PROTOCOL, f"TLS broke: {error.reason or error}"
+    if not isinstance(error, OSError) or error.errno is None:
+        return Reason.CLOSED, "closed by the relay"
+    if error.errno in (errno.ECONNRESET, errno.EPIPE):
+        return Reason.RESET, "reset by the relay"
+    return connect_reason(error), (error.strerror or str(error)).lower()
+
+
+def _literal(host: str, port: int) -> Endpoint | None:
+    """The endpoint of an IP address, which needs no resolver and no thread."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            socket.inet_pton(family, host)
+        except (OSError, ValueError):
+            continue
+        return Endpoint(family, (host, port) if family == socket.AF_INET else (host, port, 0, 0))
+    return None
+
+
+async def resolve(host: str, port: int, family: int) -> list[Endpoint]:
+    """What the system's resolver says, in its order (RFC 6724), each address once.
+
+    Raises:
+        OSError: when there is none (``socket.gaierror``).
+        UnicodeError: when ``host`` cannot be a domain name.
+    """
+    found = await asyncio.get_running_loop().getaddrinfo(
+        host, port, family=family, type=socket.SOCK_STREAM
+    )
+    return list(dict.fromkeys(Endpoint(item[0], item[4]) for item in found))
+
+
+async def find(
+    host: str, port: int, source: IPv4Address | IPv6Address | None, resolver: Resolve
+) -> list[Endpoint]:
+    """The endpoints of ``host`` that can be reached from ``source``.
+
+    Raises:
+        SubmissionError: when there is none.
+    """
+    wanted = socket.AF_UNSPEC
+    if source is not None:
+        wanted = socket.AF_INET if source.version == 4 else socket.AF_INET6
+    literal = _literal(host, port)
+    try:
+        endpoints = [literal] if literal else await resolver(host, port, wanted)
+    except (OSError, UnicodeError) as error:
+        text = error.strerror if isinstance(error, OSError) else None
+        raise SubmissionError(
+            Result.UNREACHABLE, Reason.NO_ADDRESS, f"{host}: {text or error}"
+        ) from error
+    usable = [e for e in endpoints if wanted in (socket.AF_UNSPEC, e.family)]
+    if not usable:
+        kind = f"IPv{source.version} " if source is not None else ""
+        raise SubmissionError(Result.UNREACHABLE, Reason.NO_ADDRESS, f"{host}: no {kind}address")
+    return usable
+
+
+async def connect(
+    endpoints: Sequence[Endpoint],
+    source: IPv4Address | IPv6Address | None,
+    limit: float,
+    monotonic: Callable[[], float],
+    attempts: list[Attempt],
+) -> socket.socket:
+    """The first connection that comes about, the endpoints tried in order (RFC 5321 section 5.1).
+
+    ``limit`` is in seconds and per address. Every failed address is appended to ``attempts``.
+
+    Raises:
+        SubmissionError: when none comes about; ``unsent`` when that was this host's own fault.
+    """
+    for endpoint in endpoints:
+        began = monotonic()
+        try:
+            async with asyncio.timeout(limit):
+                return await _connect_one(endpoint, source)
+        except TimeoutError as error:
+            # The kernel's own timeout has an errno, ours has none.
+            reason, text = Reason.TIMEOUT, error.strerror or f"timed out after {limit:g} s"
+        except OSError as error:
+            reason, text = connect_reason(error), (error.strerror or str(error)).lower()
+        attempts.append(Attempt(endpoint.sockaddr[0], reason, text, monotonic() - began))
+    raise _nowhere(attempts)
+
+
+async def _connect_one(
+    endpoint: Endpoint, source: IPv4Address | IPv6Address | None
+) -> socket.socket:
+    sock = socket.socket(endpoint.family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        if source is not None:
+            sock.bind((str(source), 0))
+        await asyncio.get_running_loop().sock_connect(sock, endpoint.sockaddr)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _nowhere(attempts: Sequence[Attempt]) -> SubmissionError:
+    """The one failure that many attempts make."""
+    reason = min((attempt.reason for attempt in attempts), key=_TELLING.index)
+    if len(attempts) == 1:
+        text = attempts[0].detail
+    else:
+        text = "; ".join(f"{attempt.address} {attempt.detail}" for attempt in attempts)
+    # A relay is not to be blamed for this host's missing address or file descriptors.
+    result = Result.UNSENT if reason is Reason.LOCAL else Result.UNREACHABLE
+    return SubmissionError(result, reason, text)

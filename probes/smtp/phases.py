@@ -1,0 +1,39 @@
+"""The clock of a submission."""
+
+import asyncio
+from collections.abc import Callable
+
+from probes.contract.stages import Stage
+
+
+class Phases:
+    """The stage that is going on, its time limit, and the seconds that each stage took.
+
+    One ``asyncio.Timeout`` serves all stages in turn: its deadline is moved at each, which costs a
+    timer and neither a task nor a scope.
+    """
+
+    def __init__(self, monotonic: Callable[[], float], scope: asyncio.Timeout) -> None:
+        self.stage = Stage.RESOLVE
+        self.limit: float | None = None
+        self.seconds: dict[str, float] = {}
+        self._monotonic = monotonic
+        self._scope = scope
+        self._since = monotonic()
+
+    def begin(self, stage: Stage, limit: float | None) -> None:
+        """Begin a stage, where the one before ended; it may take ``limit`` seconds."""
+        self.stage = stage
+        self.limit_to(limit)
+
+    def end(self) -> None:
+        """End the stage that is going on. (It stays :attr:`stage`, to say where things ended.)"""
+        now = self._monotonic()
+        self.seconds[self.stage.value] = now - self._since
+        self._since = now
+
+    def limit_to(self, limit: float | None) -> None:
+        """Move the deadline to ``limit`` seconds from now."""
+        self.limit = limit
+        now = asyncio.get_running_loop().time()
+        self._scope.reschedule(None if limit is None else now + limit)

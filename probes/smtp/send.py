@@ -1,0 +1,175 @@
+"""One canary, one connection, one attempt."""
+
+import asyncio
+import ssl
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from probes.contract.config.models import RelayTls
+from probes.contract.events import Attempt, Reply
+from probes.contract.stages import Reason, Result, Stage
+from probes.smtp import dial, tls
+from probes.smtp.conversation import Conversation
+from probes.smtp.credentials import Credentials
+from probes.smtp.model import Mail, SendReport, SmtpTarget, SubmissionError
+from probes.smtp.phases import Phases
+from probes.smtp.queue_id import queue_id
+from probes.smtp.wire import Wire
+
+QUIT_LIMIT = 2.0
+"""Seconds that the reply to QUIT is waited for; all is known by then."""
+
+_OUT_OF_STEP = frozenset(
+    {
+        Reason.TIMEOUT,
+        Reason.RESET,
+        Reason.CLOSED,
+        Reason.PROTOCOL,
+        Reason.TLS_HANDSHAKE,
+        Reason.CERTIFICATE,
+    }
+)
+"""After these there is nobody left to say goodbye to, or no telling what would be understood."""
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is known of the submission so far."""
+
+    attempts: list[Attempt] = field(default_factory=list)
+    peer: str | None = None
+    source: str | None = None
+    wire: Wire | None = None
+    conversation: Conversation | None = None
+    outcome: Reply | SubmissionError | None = None
+
+
+async def send(
+    target: SmtpTarget,
+    mail: Mail,
+    *,
+    monotonic: Callable[[], float] = time.monotonic,
+    wall_ns: Callable[[], int] = time.time_ns,
+    on_data_sent: Callable[[], None] | None = None,
+    resolve: dial.Resolve = dial.resolve,
+) -> SendReport:
+    """Hand ``mail`` to the relay over a fresh connection, once (RFC 5321).
+
+    ``monotonic`` gives seconds and times the phases; ``wall_ns`` gives nanoseconds since the epoch
+    and judges certificates. ``on_data_sent`` is called right after the content and its final dot
+    were written, before the reply to it. Nothing that the network or the relay does raises: it is
+    in the report. Cancelling closes the connection.
+    """
+    try:
+        context = _context(target)
+        credentials = Credentials.of(target)
+    except OSError as error:  # ssl.SSLError is one
+        text = f"tls: CA file {target.ca_file}: {error.strerror or error}"
+        return SendReport(result=Result.UNSENT, stage=Stage.TLS, reason=Reason.LOCAL, detail=text)
+    except SubmissionError as failure:
+        return SendReport(
+            result=failure.result,
+            stage=Stage.AUTH,
+            reason=failure.reason,
+            detail=f"auth: {failure.text}",
+        )
+    known = _Known()
+    scope = asyncio.timeout(None)
+    phases = Phases(monotonic, scope)
+    cleanly = False
+    try:
+        async with scope:
+            try:
+                wire = await _connect(target, known, phases, monotonic, resolve)
+                talk = Conversation(wire, target, mail, phases, context, credentials, wall_ns)
+                known.conversation = talk
+                known.outcome = await talk.run(on_data_sent)
+            except SubmissionError as failure:
+                phases.end()
+                known.outcome = failure
+            if known.conversation is not None and _in_step(known.outcome):
+                phases.limit_to(QUIT_LIMIT)
+                await known.conversation.quit()
+                cleanly = True
+    except TimeoutError:
+        if known.outcome is None:
+            phases.end()
+            text = f"timed out after {phases.limit or 0:g} s"
+            known.outcome = SubmissionError(Result.FAILED, Reason.TIMEOUT, text)
+    finally:
+        if known.wire is not None:
+            known.wire.hang_up(cleanly=cleanly)
+    return _report(known, phases)
+
+
+def _context(target: SmtpTarget) -> ssl.SSLContext | None:
+    if target.tls is RelayTls.NONE:
+        return None
+    return tls.context(target.ca_file, strict=tls.must_verify(target))
+
+
+async def _connect(
+    target: SmtpTarget,
+    known: _Known,
+    phases: Phases,
+    monotonic: Callable[[], float],
+    resolve: dial.Resolve,
+) -> Wire:
+    """Resolve and connect, each timed; the connection on which the relay will speak first."""
+    limit = target.timeouts.connect
+    phases.begin(Stage.RESOLVE, limit)
+    endpoints = await dial.find(target.host, target.port, target.source_address, resolve)
+    phases.end()
+
+    phases.begin(Stage.CONNECT, None)  # the limit is per address
+    sock = await dial.connect(endpoints, target.source_address, limit, monotonic, known.attempts)
+    phases.end()
+
+    loop = asyncio.get_running_loop()
+    wire = known.wire = Wire(loop)
+    known.source = sock.getsockname()[0]
+    try:
+        known.peer = sock.getpeername()[0]
+    except OSError:
+        # Reset already: the banner phase will say so.
+        known.peer = endpoints[len(known.attempts)].sockaddr[0]
+    await loop.create_connection(lambda: wire, sock=sock)
+    return wire
+
+
+def _in_step(outcome: Reply | SubmissionError) -> bool:
+    if isinstance(outcome, Reply):
+        return True
+    closing = outcome.reply is not None and outcome.reply.code == 421
+    return outcome.reason not in _OUT_OF_STEP and not closing
+
+
+def _report(known: _Known, phases: Phases) -> SendReport:
+    outcome, talk = known.outcome, known.conversation
+    failure = outcome if isinstance(outcome, SubmissionError) else None
+    reply = outcome if isinstance(outcome, Reply) else failure.reply if failure else None
+    stage = phases.stage
+    if failure is None:
+        result = Result.ACCEPTED
+    elif stage is Stage.ACCEPT and failure.result is Result.FAILED:
+        # The final dot is on its way, or may be: without a reply nobody can tell.
+        result = Result.UNKNOWN
+    elif stage is Stage.RESOLVE and failure.result is Result.FAILED:
+        result = Result.UNREACHABLE
+    else:
+        result = failure.result
+    return SendReport(
+        result=result,
+        stage=stage if failure else None,
+        reason=failure.reason if failure else None,
+        detail=f"{stage}: {failure.text}" if failure else None,
+        reply=reply,
+        phases=phases.seconds,
+        attempts=known.attempts,
+        peer=known.peer,
+        source=known.source,
+        tls=talk.tls if talk else None,
+        queue_id=queue_id(reply.text) if reply and not failure else None,
+        dsn=talk.dsn if talk else False,
+    )

@@ -1,0 +1,70 @@
+"""aiosmtplib's protocol, watched for what it would let pass."""
+
+import asyncio
+import ssl
+from typing import cast
+
+from aiosmtplib import SMTPServerDisconnected
+from aiosmtplib.protocol import SMTPProtocol
+
+_STRAY_LIMIT = 512
+
+
+class Wire(SMTPProtocol):
+    """One SMTP connection, never used again after an error.
+
+    aiosmtplib drops what the server says unasked between two commands, and takes what it says
+    unasked in one packet with a reply for the reply to the *next* command, so that a refusal
+    could be read as an acceptance. Here both are kept for :meth:`unasked`.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self.lost: Exception | None = None
+        self._stray = b""
+
+    def data_received(self, data: bytes) -> None:
+        """Take a reply that is waited for; set aside what is not."""
+        waiter = self._response_waiter
+        if waiter is not None and (waiter.done() or not self._response_pending):
+            self._stray += data[: _STRAY_LIMIT - len(self._stray)]
+            return
+        super().data_received(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Keep the cause, which later commands would not tell."""
+        self.lost = exc
+        super().connection_lost(exc)
+
+    def unasked(self) -> bytes:
+        """What the server said without being asked, up to 512 octets."""
+        return bytes(self._buffer[:_STRAY_LIMIT]) + self._stray
+
+    async def upgrade(self, context: ssl.SSLContext, host: str, limit: float) -> ssl.SSLObject:
+        """Put the connection into TLS, with ``host`` as server name.
+
+        Raises:
+            OSError: when the handshake fails; ``ssl.SSLError`` and ``ConnectionError`` are ones.
+        """
+        plain = self.transport
+        if plain is None or plain.is_closing():
+            raise SMTPServerDisconnected("Connection lost")
+        secure = await self._loop.start_tls(
+            cast("asyncio.WriteTransport", plain),
+            self,
+            context,
+            server_hostname=host,
+            ssl_handshake_timeout=limit,
+        )
+        if secure is None:  # the connection went away within the handshake
+            raise SMTPServerDisconnected("Connection lost")
+        self.transport = secure
+        return cast("ssl.SSLObject", secure.get_extra_info("ssl_object"))
+
+    def hang_up(self, *, cleanly: bool) -> None:
+        """Close now; ``cleanly`` first says so to a TLS peer, without waiting for its answer."""
+        transport = cast("asyncio.Transport | None", self.transport)
+        if transport is not None:
+            if cleanly:
+                transport.close()
+            transport.abort()
