@@ -46,16 +46,29 @@ class Timing(StrEnum):
 
 
 class Sighting(msgspec.Struct, frozen=True, order=True):
-    """One copy of the canary in a mailbox: where it lay, and the delay's interval in seconds.
+    """One copy of the canary in a mailbox: where it lay, and what is known of its delay.
 
+    Reported again, by an agent that was killed before it noted the first report, a copy keeps the
+    tightest bounds of both: the highest ``lo`` and the lowest ``hi``, in seconds.
     Ordered by delay, so that the smallest is the first copy, whatever order they were reported in.
     """
 
-    delay: Interval
+    lo: float
+    hi: float
     folder: str
     uidvalidity: int
     uid: int
     junk: bool
+
+    @property
+    def place(self) -> tuple[str, int, int]:
+        """What tells this copy from others."""
+        return self.folder, self.uidvalidity, self.uid
+
+    @property
+    def delay(self) -> Interval:
+        """The interval of the delay; of reports that exclude each other, the gap between them."""
+        return Interval(min(self.lo, self.hi), max(self.lo, self.hi))
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,10 +154,13 @@ class Story(msgspec.Struct, frozen=True, kw_only=True):
         return self
 
     def _with_sighting(self, event: Arrival) -> "Story":
-        new = Sighting(event.delay, event.folder, event.uidvalidity, event.uid, event.junk)
-        by_place = {(s.folder, s.uidvalidity, s.uid): s for s in self.sightings}
-        place = (new.folder, new.uidvalidity, new.uid)
-        by_place[place] = min(by_place.get(place, new), new)
+        d = event.delay
+        new = Sighting(d.lo, d.hi, event.folder, event.uidvalidity, event.uid, event.junk)
+        by_place = {copy.place: copy for copy in self.sightings}
+        if old := by_place.get(new.place):
+            lo, hi = max(old.lo, new.lo), min(old.hi, new.hi)
+            new = msgspec.structs.replace(new, lo=lo, hi=hi, junk=old.junk and new.junk)
+        by_place[new.place] = new
         return self._with(sightings=tuple(sorted(by_place.values())))
 
     def verdict(self) -> Verdict:
@@ -171,7 +187,8 @@ class Story(msgspec.Struct, frozen=True, kw_only=True):
 
     def _verdict_of_arrival(self, first: Sighting) -> Verdict:
         # With several copies the delay is that of the first, and any copy seen bounds it above.
-        delay = Interval(first.delay.lo, min(copy.delay.hi for copy in self.sightings))
+        delays = [copy.delay for copy in self.sightings]
+        delay = Interval(min(d.lo for d in delays), min(d.hi for d in delays))
         timing = None if self.deadline_s is None else timing_of(delay, self.deadline_s)
         # A canary that was called lost and turns up is late by definition: the wait was over.
         late = self.lost or timing is Timing.LATE
