@@ -5,7 +5,7 @@ Unknown keys are refused everywhere. Durations are seconds once parsed, ratios l
 
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -13,19 +13,25 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
     WithJsonSchema,
+    WrapValidator,
 )
 
 from probes.contract.names import LABEL_KEY_PATTERN, NAME_PATTERN
 from probes.contract.units import DURATION_PATTERN, PERCENT_PATTERN, parse_duration, parse_percent
+
+MIN_DURATION_S = 0.001
+MAX_DURATION_S = 366 * 86400.0
 
 
 def _duration(value: object) -> float:
     if not isinstance(value, str):
         raise ValueError("a duration with a unit, such as 500ms, 30s, 5m, 2h or 6d")
     seconds = parse_duration(value)
-    if seconds <= 0:
-        raise ValueError("a duration longer than 0s")
+    if not MIN_DURATION_S <= seconds <= MAX_DURATION_S:
+        raise ValueError("a duration from 1ms to 366d")
     return seconds
 
 
@@ -33,6 +39,33 @@ def _percent(value: object) -> float:
     if not isinstance(value, str):
         raise ValueError("a percentage from 0% to 100%, such as 99.5%")
     return parse_percent(value)
+
+
+def _version(value: object) -> object:
+    # Literal[1] alone lets 1.0 and true pass, which another reader of the file may not.
+    if type(value) is not int:
+        raise ValueError("1")
+    return value
+
+
+def _ip_address(value: object, handler: ValidatorFunctionWrapHandler) -> Any:
+    # One problem for the field, not one per member of the union; and no address from a number.
+    try:
+        if isinstance(value, str | IPv4Address | IPv6Address):
+            return handler(value)
+    except ValidationError:
+        pass
+    raise ValueError("an IPv4 or IPv6 address, such as 203.0.113.11")
+
+
+def _selector(value: object, handler: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        chosen = handler(value)
+    except ValidationError:
+        chosen = None
+    if not chosen:
+        raise ValueError("all, a name, a list of names, or labels such as {pool: mx}")
+    return chosen
 
 
 Duration = Annotated[
@@ -53,20 +86,17 @@ Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 LabelKey = Annotated[str, StringConstraints(pattern=LABEL_KEY_PATTERN)]
 LabelValue = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 Labels = dict[LabelKey, LabelValue]
-Host = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,253}$")]
+HOST_PATTERN = r"^[A-Za-z0-9._:-]{1,253}$"
+Host = Annotated[str, StringConstraints(pattern=HOST_PATTERN)]
+"""A host name or an IP address."""
 Port = Annotated[int, Field(ge=1, le=65535, strict=True)]
-Address = Annotated[
-    str, StringConstraints(pattern=r"^[^@\s<>\x00-\x1f]{1,64}@[^@\s<>\x00-\x1f]{1,253}$")
-]
-SecretName = Annotated[
-    str,
-    StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}(/[a-z0-9][a-z0-9._-]{0,62})?$"),
-]
+ADDRESS_PATTERN = r"^[^@\s<>\x00-\x1f]{1,64}@[^@\s<>\x00-\x1f]{1,253}$"
+Address = Annotated[str, StringConstraints(pattern=ADDRESS_PATTERN)]
+SECRET_NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,62}(/[a-z0-9][a-z0-9._-]{0,62})?$"  # noqa: S105 - a pattern
+SecretName = Annotated[str, StringConstraints(pattern=SECRET_NAME_PATTERN)]
 """``name`` for the operator's own secrets, ``customer/name`` for a customer's."""
-MailboxRef = Annotated[
-    str,
-    StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}/[a-z0-9][a-z0-9._-]{0,62}$"),
-]
+MAILBOX_REF_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,62}/[a-z0-9][a-z0-9._-]{0,62}$"
+MailboxRef = Annotated[str, StringConstraints(pattern=MAILBOX_REF_PATTERN)]
 """``customer/mailbox``."""
 PerMinute = Annotated[float, Field(gt=0, le=1_000_000, strict=True)]
 
@@ -74,7 +104,7 @@ PerMinute = Annotated[float, Field(gt=0, le=1_000_000, strict=True)]
 class Model(BaseModel):
     """The base of every part of the configuration: frozen, unknown keys refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class RelayTls(StrEnum):
@@ -101,149 +131,212 @@ class Rotation(StrEnum):
     DEPLOYING = "deploying"
 
 
-IpAddress = IPv4Address | IPv6Address
+IpAddress = Annotated[IPv4Address | IPv6Address, WrapValidator(_ip_address)]
 
 
 class Defaults(Model):
     """What holds for every canary whose rule does not say otherwise."""
 
     interval: Duration = 30.0
+    """Time between two canaries through one relay (of one path, with per: path)."""
     deadline: Duration = 60.0
+    """A canary that takes longer is late."""
     loss_after: Duration = 1800.0
+    """A canary that takes longer is lost, until it turns up."""
     remember: Duration = 518400.0
+    """How long a canary is recognised and a second copy of it is a duplicate."""
 
 
 class Timeouts(Model):
-    """How long each part of a submission may take; ``accept`` is the reply to the final dot."""
+    """How long each part of a submission may take."""
 
     connect: Duration = 10.0
+    """TCP connect, per address."""
     banner: Duration = 30.0
+    """The server's greeting."""
     command: Duration = 30.0
+    """The reply to each command, and the TLS handshake."""
     accept: Duration = 60.0
+    """The reply to the final dot."""
 
 
 class Auth(Model):
-    """Credentials by reference: the agent resolves ``secret`` under its own policy."""
+    """Credentials by reference: the agent resolves the secret under its own policy."""
 
     user: Annotated[str, StringConstraints(min_length=1, max_length=320)]
+    """User name."""
     secret: SecretName
+    """Name of the secret that holds the password; never the password itself."""
 
 
 class Relay(Model):
     """One relay node."""
 
     name: Name
+    """Its name, unique among relays."""
     host: Host
+    """Host name or address that takes the canaries."""
     port: Port = 25
+    """TCP port."""
     tls: RelayTls = RelayTls.OPPORTUNISTIC
+    """none, opportunistic (STARTTLS if offered), starttls (required) or implicit."""
     auth: Auth | None = None
+    """Credentials, where the relay wants them."""
     source_address: IpAddress | None = None
+    """Local address from which the agent connects to this relay."""
     egress: tuple[IpAddress, ...] = ()
+    """Addresses that the relay's mail leaves from; no two relays share one."""
     capacity: PerMinute | None = None
+    """Messages a minute that the relay can carry."""
     max_per_minute: PerMinute = 120.0
+    """Canaries a minute that the relay may be given by all agents together."""
     rotation: Rotation = Rotation.IN
+    """in, out (drained) or deploying; canaries fly in every state."""
     labels: Labels = {}
+    """What it has in common with others: provider, region, zone, pool."""
 
 
 class Sender(Model):
     """Who the canaries of an agent come from, and where their bounces go."""
 
     address: Address
+    """Envelope sender and From address."""
     helo: Host
+    """Name that the agent gives in EHLO."""
     bounces: MailboxRef | None = None
+    """Mailbox, as customer/mailbox, in which delivery status notifications arrive."""
 
 
 class Agent(Model):
     """A vantage point: sends canaries and reads back its own, or looks outward from a relay."""
 
     name: Name
+    """Its name, unique among agents."""
     sender: Sender | None = None
+    """Absent for an agent that sends no canaries."""
     on_relay: Name | None = None
+    """The relay on which the agent sits and from which it looks outward."""
     labels: Labels = {}
+    """Where it stands: site, isp."""
 
 
 class Imap(Model):
-    """IMAP access to a mailbox. ``auth`` ``xoauth2`` takes the secret as an access token."""
+    """IMAP access to a mailbox."""
 
     host: Host
+    """Host name or address."""
     port: Port = 993
+    """TCP port."""
     tls: ImapTls = ImapTls.IMPLICIT
+    """implicit or none."""
     user: Annotated[str, StringConstraints(min_length=1, max_length=320)]
+    """User name."""
     secret: SecretName
+    """Name of the secret with the password or token: customer/name, the customer's own."""
     auth: Literal["login", "xoauth2"] = "login"
+    """login sends the secret as a password, xoauth2 as an access token."""
     max_commands_per_minute: PerMinute = 600.0
+    """IMAP commands a minute that one agent may spend on the mailbox."""
 
 
 class Folders(Model):
     """The folders in which a canary may turn up."""
 
     inbox: Annotated[str, StringConstraints(min_length=1)] = "INBOX"
+    """Where mail arrives."""
     junk: Annotated[str, StringConstraints(min_length=1)] | None = None
+    """Where the provider files what it takes for spam."""
 
 
 class Mailbox(Model):
     """Where canaries come home."""
 
     name: Name
+    """Its name, unique within the customer."""
     address: Address
+    """The address that canaries are sent to; no two mailboxes share one."""
     imap: Imap
+    """How the agents read it."""
     folders: Folders = Folders()
+    """Its folders."""
     authserv_id: Host | None = None
+    """The authserv-id (RFC 8601) whose Authentication-Results are believed."""
     max_per_minute: PerMinute = 30.0
+    """Canaries a minute that the mailbox may be given by all agents together."""
     labels: Labels = {}
+    """What it has in common with others: mx."""
 
 
 class Objective(Model):
     """What the customer was promised: a share of canaries delivered within a time."""
 
     delivered: Percent = 0.995
+    """Share of canaries."""
     within: Duration = 60.0
+    """Time from sending to arrival."""
 
 
 class Quota(Model):
     """What a customer may use of the monitor; only an operator sets it."""
 
     paths: Annotated[int, Field(ge=1, strict=True)] = 500
+    """Paths."""
     per_minute: PerMinute = 200.0
+    """Canaries a minute."""
 
 
-Selector = Literal["all"] | Name | tuple[Name, ...] | Labels
+Selector = Annotated[Literal["all"] | Name | tuple[Name, ...] | Labels, WrapValidator(_selector)]
 """``all``, one name, a list of names, or labels that must all match."""
 
 
 class Rule(Model):
-    """A selection of relays, agents and mailboxes between which canaries fly.
-
-    ``interval`` is per relay and rotates over the (agent, mailbox) pairs; with ``per: path`` every
-    path has its own.
-    """
+    """A selection of relays, agents and mailboxes between which canaries fly."""
 
     relays: Selector = "all"
+    """all, a name, a list of names, or labels that must all match."""
     agents: Selector = "all"
+    """As for relays; all means every agent that has a sender."""
     mailboxes: Selector = "all"
+    """As for relays; of the customer's own mailboxes."""
     interval: Duration | None = None
+    """Per relay, rotating over the (agent, mailbox) pairs; per path with per: path."""
     deadline: Duration | None = None
+    """Instead of the default."""
     loss_after: Duration | None = None
+    """Instead of the default."""
     per: Literal["relay", "path"] = "relay"
+    """Whether each relay or each path has the interval."""
 
 
 class Customer(Model):
-    """A tenant."""
+    """A tenant: one item of customers, or one file in customers.d."""
 
     name: Name
+    """Its name, unique among customers."""
     objective: Objective = Objective()
+    """What it was promised."""
     quota: Quota = Quota()
+    """What it may use."""
     mailboxes: tuple[Mailbox, ...] = ()
+    """Its mailboxes."""
     canaries: tuple[Rule, ...] = ()
+    """Which canaries fly."""
     labels: Labels = {}
+    """What it has in common with others."""
 
 
 class Config(Model):
-    """All that is measured."""
+    """All that mailcanary measures."""
 
-    version: Literal[1]
+    version: Annotated[Literal[1], BeforeValidator(_version)]
+    """Version of the file's format."""
     defaults: Defaults = Defaults()
+    """What holds where a rule does not say otherwise."""
     timeouts: Timeouts = Timeouts()
+    """How long each part of a submission may take."""
     relays: tuple[Relay, ...] = ()
+    """The relay nodes."""
     agents: tuple[Agent, ...] = ()
+    """The vantage points."""
     customers: tuple[Customer, ...] = ()
+    """The tenants; more may follow in customers.d/*.yaml."""
