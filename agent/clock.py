@@ -19,6 +19,10 @@ class Moment:
     boot_id: str
 
 
+NEVER = Moment(0, 0, "")
+"""Before everything, in no boot: what "not yet" compares as."""
+
+
 class Clock(Protocol):
     """Where the agent gets the time from; simulations bring their own."""
 

@@ -94,6 +94,11 @@ class Store:
         )
         return [Record(seq, body) for seq, body in rows]
 
+    def shipped(self) -> int:
+        """The last sequence number that is safe elsewhere."""
+        row = self._db.execute("SELECT value FROM meta WHERE key = 'shipped'").fetchone()
+        return int(row[0])
+
     def mark_shipped(self, seq: int) -> None:
         """Everything up to ``seq`` is safe elsewhere and leaves the spool."""
         self._db.execute("DELETE FROM events WHERE seq <= ?", (seq,))

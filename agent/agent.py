@@ -1,0 +1,286 @@
+"""The agent's parts put together over ports: the same whole in production and in the simulation."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from agent.air import Air
+from agent.assignment import Assignment
+from agent.clock import Clock
+from agent.events_file import EventsOut
+from agent.expiry import Expirer
+from agent.health import Health
+from agent.mailbox.cadence import INBOX, JUNK, Budget, Cadence
+from agent.mailbox.folder import FolderWatch
+from agent.mailbox.watch import MailboxWatch, Reader
+from agent.outlet import Outlet
+from agent.ports import Imap, Smtp
+from agent.schedule import Schedule
+from agent.sender import Caps, Sender
+from agent.spool.flight import Flight
+from agent.spool.store import Cursor, Store
+from agent.spool.writer import Spool
+from probes.contract.errors import SpoolError
+from probes.contract.token import KeyRing
+
+log = structlog.get_logger(__name__)
+
+Cursors = dict[tuple[str, str], Cursor]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The agent's own bounds. Bytes and seconds."""
+
+    spool_bytes: int = 1 << 30
+    spool_age_s: float = 7 * 86400.0
+    heartbeat_s: float = 10.0
+    grace_s: float = 7.0
+    wall_error_s: float = 1.0
+    inbox: Cadence = INBOX
+    junk: Cadence = JUNK
+    caps: Caps = field(default_factory=Caps)
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Everything that the agent takes from outside."""
+
+    clock: Clock
+    spool: Spool
+    smtp: Smtp
+    imap: Imap
+    rng: random.Random
+    new_id: Callable[[], str]
+    out: EventsOut | None = None
+    rebuilt: bool = False
+
+
+def _load(store: Store) -> tuple[list[Flight], Cursors]:
+    return store.flights(), store.cursors()
+
+
+class Agent:
+    """One running agent."""
+
+    def __init__(
+        self,
+        assignment: Assignment,
+        ring: KeyRing,
+        ports: Ports,
+        version: str,
+        limits: Limits | None = None,
+    ) -> None:
+        self._assignment = assignment
+        self._ports = ports
+        self._limits = limits or Limits()
+        self._counters: Counter[str] = Counter()
+        self._air = Air()
+        self._watches: dict[str, MailboxWatch] = {}
+        self._flying: set[asyncio.Task[None]] = set()
+        clock = ports.clock
+        self._reader = Reader(
+            agent=assignment.agent,
+            ring=ring,
+            clock=clock,
+            spool=ports.spool,
+            imap=ports.imap,
+            relays=assignment.relays,
+            counters=self._counters,
+            rng=ports.rng,
+            remember_s=assignment.remember_s,
+            wall_error_s=self._limits.wall_error_s,
+            rebuilt=ports.rebuilt,
+        )
+        self._sender = Sender(
+            assignment,
+            ring.current,
+            clock=clock,
+            spool=ports.spool,
+            smtp=ports.smtp,
+            air=self._air,
+            counters=self._counters,
+            rng=ports.rng,
+            new_id=ports.new_id,
+            caps=self._limits.caps,
+        )
+        self._expirer = Expirer(
+            self._air,
+            self._watches,
+            clock=clock,
+            spool=ports.spool,
+            counters=self._counters,
+            remember_s=assignment.remember_s,
+            wall_error_s=self._limits.wall_error_s,
+        )
+        self.health = Health(
+            agent=assignment.agent,
+            version=version,
+            labels=assignment.labels,
+            epoch=ports.spool.epoch,
+            clock=clock,
+            air=self._air,
+            watches=self._watches,
+            counters=self._counters,
+            started=clock.now(),
+        )
+        self._outlet = None if ports.out is None else Outlet(ports.spool, ports.out)
+
+    # --- life -------------------------------------------------------------------------------
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until ``stop`` is set, then end what is on its way out, for ``grace_s`` at most.
+
+        Raises:
+            SpoolError: the spool could not be read at the start.
+        """
+        flights, cursors = await self._ports.spool.run(_load)
+        await self._sender.recover(flights)
+        works = [asyncio.create_task(work) for work in self._works(cursors)]
+        sending = asyncio.create_task(self._supervise(self._send, "schedule"))
+        log.info(
+            "agent started",
+            agent=self._assignment.agent,
+            paths=len(self._assignment.paths),
+            in_the_air=len(flights),
+        )
+        try:
+            await stop.wait()
+        finally:
+            sending.cancel()
+            await self._land()
+            for task in (*works, sending):
+                task.cancel()
+            await asyncio.gather(*works, sending, return_exceptions=True)
+            await self._flush()
+
+    def _works(self, cursors: Cursors) -> list[Coroutine[Any, Any, None]]:
+        works = [self._supervise(watch.run, "folder") for watch in self._folders(cursors)]
+        works.append(self._supervise(self._every(1.0, self._expirer.lost), "expiry"))
+        works.append(self._supervise(self._every(60.0, self._expirer.given_up), "giving up"))
+        works.append(
+            self._supervise(self._every(self._limits.heartbeat_s, self._beat), "heartbeat")
+        )
+        if self._outlet is not None:
+            works.append(self._supervise(self._outlet.run, "events"))
+        return works
+
+    def _folders(self, cursors: Cursors) -> list[FolderWatch]:
+        folders = []
+        for name, mailbox in self._assignment.mailboxes.items():
+            watch = MailboxWatch(
+                name=name,
+                config=mailbox,
+                air=self._air.mailbox(name),
+                budget=Budget(mailbox.imap.max_commands_per_minute),
+                takes_bounces=name == self._assignment.bounces,
+            )
+            self._watches[name] = watch
+            places = [(mailbox.folders.inbox, False)]
+            if mailbox.folders.junk is not None:
+                places.append((mailbox.folders.junk, True))
+            folders += [
+                FolderWatch(
+                    watch,
+                    self._reader,
+                    folder,
+                    junk=junk,
+                    cadence=self._limits.junk if junk else self._limits.inbox,
+                    cursor=cursors.get((name, folder)),
+                )
+                for folder, junk in places
+            ]
+        return folders
+
+    async def _supervise(self, work: Callable[[], Awaitable[object]], name: str) -> None:
+        """Run a work for ever; a fault of our own in it is logged and costs five seconds."""
+        while True:
+            try:
+                await work()
+            except SpoolError as error:
+                self._spool_failed(error)
+            except Exception:
+                log.exception("a part of the agent failed and is started again", part=name)
+            await asyncio.sleep(5.0)
+
+    @staticmethod
+    def _every(
+        seconds: float, work: Callable[[], Awaitable[object]]
+    ) -> Callable[[], Awaitable[None]]:
+        async def loop() -> None:
+            while True:
+                await work()
+                await asyncio.sleep(seconds)
+
+        return loop
+
+    def _spool_failed(self, error: SpoolError) -> None:
+        if self.health.spool_problem != str(error):
+            log.error("the spool cannot be written", error=str(error))
+        self.health.spool_problem = str(error)
+
+    # --- works ------------------------------------------------------------------------------
+
+    async def _send(self) -> None:
+        schedule = Schedule(self._assignment.paths, self._ports.clock.now().wall_ns)
+        while True:
+            now_ns = self._ports.clock.now().wall_ns
+            for slot in schedule.due(now_ns):
+                self.health.lag.note((now_ns - slot.due_ns) / 1e9)
+                task = asyncio.create_task(self._sender.fly(slot))
+                self._flying.add(task)
+                task.add_done_callback(self._landed)
+            next_ns = schedule.next_ns()
+            # At most a second, so that a wall clock that was set is followed at once.
+            wait_s = 1.0 if next_ns is None else (next_ns - now_ns) / 1e9
+            await asyncio.sleep(min(1.0, max(0.0, wait_s)))
+
+    def _landed(self, task: asyncio.Task[None]) -> None:
+        self._flying.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a canary's task failed inside the agent", exc_info=error)
+
+    async def _land(self) -> None:
+        """Wait for the canaries on their way out; the next start tells of those cut off here."""
+        if self._flying:
+            await asyncio.wait(self._flying, timeout=self._limits.grace_s)
+        for task in self._flying:
+            task.cancel()
+        await asyncio.gather(*self._flying, return_exceptions=True)
+
+    async def _beat(self) -> None:
+        limits = self._limits
+        now = self._ports.clock.now()
+        oldest_ns = now.wall_ns - round(limits.spool_age_s * 1e9)
+
+        def write(store: Store) -> int:
+            dropped = store.trim(max_bytes=limits.spool_bytes, min_at_ns=oldest_ns)
+            self.health.depth = store.depth()
+            beat = self.health.beat()
+            store.append(beat, beat.at_ns)
+            return dropped
+
+        dropped = await self._ports.spool.run(write)
+        self.health.spool_problem = None
+        if dropped:
+            log.error(
+                "EVENTS DROPPED: the spool is past its bounds and nothing takes its events away",
+                dropped=dropped,
+                spool_bytes=limits.spool_bytes,
+                spool_age_s=limits.spool_age_s,
+            )
+
+    async def _flush(self) -> None:
+        """Hand over what is in the spool, as far as that is possible now."""
+        if self._outlet is None:
+            return
+        try:
+            async with asyncio.timeout(1.0):
+                await self._outlet.drain()
+        except (SpoolError, TimeoutError):
+            log.warning("events stay in the spool for the next start")

@@ -1,0 +1,120 @@
+"""The canaries in the air, by mailbox: which is the youngest, and whose wait is over."""
+
+import heapq
+from collections.abc import Callable
+
+from agent.clock import Moment, elapsed
+from agent.spool.flight import Flight, FlightState
+
+NS = 1_000_000_000
+
+
+class MailboxAir:
+    """The awaited canaries of one mailbox.
+
+    A canary is awaited from the moment its final dot was sent: mail cannot arrive before that.
+    """
+
+    def __init__(self) -> None:
+        self._awaited: dict[str, Flight] = {}
+        self._dots: dict[str, int] = {}
+        self._since: dict[str, int] = {}
+        self._waits: list[tuple[int, str]] = []
+        self._listeners: list[Callable[[], None]] = []
+
+    def __len__(self) -> int:
+        return len(self._awaited)
+
+    def on_expect(self, listener: Callable[[], None]) -> None:
+        """Call ``listener`` whenever a canary has begun to be awaited."""
+        self._listeners.append(listener)
+
+    def expect(self, flight: Flight, now: Moment, *, dot: Moment | None) -> None:
+        """Await the canary; ``dot`` is when its final dot was sent, if this run of ours sent it."""
+        if flight.canary not in self._awaited:
+            age_s = elapsed(flight.sent, now, wall_error_s=0.0).seconds
+            self._since[flight.canary] = now.boot_ns - round(age_s * NS)
+            wait_ends = now.boot_ns + round((flight.loss_after_s - age_s) * NS)
+            heapq.heappush(self._waits, (wait_ends, flight.canary))
+        if dot is not None:
+            self._since[flight.canary] = self._dots[flight.canary] = dot.boot_ns
+        self._awaited[flight.canary] = flight
+        for listener in self._listeners:
+            listener()
+
+    def forget(self, canary: str) -> Flight | None:
+        """Stop awaiting the canary; gives its flight if it was awaited."""
+        self._dots.pop(canary, None)
+        self._since.pop(canary, None)
+        return self._awaited.pop(canary, None)
+
+    def get(self, canary: str) -> Flight | None:
+        """The awaited flight of that canary."""
+        return self._awaited.get(canary)
+
+    def dot_ns(self, canary: str) -> int | None:
+        """When the canary's final dot was sent, on this boot's clock; a bound for its arrival."""
+        return self._dots.get(canary)
+
+    def youngest_age_s(self, now: Moment) -> float | None:
+        """Seconds since the youngest awaited canary began to be awaited; ``None`` without any."""
+        # Dictionaries keep their order, so the last one in is the youngest.
+        for canary in reversed(self._awaited):
+            return max(0.0, (now.boot_ns - self._since[canary]) / NS)
+        return None
+
+    def oldest(self) -> Flight | None:
+        """The flight that has been awaited the longest."""
+        return next(iter(self._awaited.values()), None)
+
+    def overdue(self, checked_boot_ns: int) -> list[Flight]:
+        """Take out the flights whose wait ended before the check begun at ``checked_boot_ns``.
+
+        They stay awaited until they are forgotten.
+        """
+        over = []
+        while self._waits and self._waits[0][0] <= checked_boot_ns:
+            _, canary = heapq.heappop(self._waits)
+            flight = self._awaited.get(canary)
+            if flight is not None:
+                over.append(flight)
+        return over
+
+    def wait_again(self, flight: Flight, now: Moment) -> None:
+        """Put back an overdue flight whose expiry could not be written down."""
+        heapq.heappush(self._waits, (now.boot_ns, flight.canary))
+
+    def older_than(self, age_s: float, now: Moment, wall_error_s: float) -> list[Flight]:
+        """Flights that have been in the air for longer than ``age_s``."""
+        return [
+            flight
+            for flight in self._awaited.values()
+            if elapsed(flight.sent, now, wall_error_s=wall_error_s).seconds > age_s
+        ]
+
+
+class Air:
+    """All canaries in the air."""
+
+    def __init__(self) -> None:
+        self._mailboxes: dict[str, MailboxAir] = {}
+
+    def __len__(self) -> int:
+        return sum(len(box) for box in self._mailboxes.values())
+
+    def mailbox(self, name: str) -> MailboxAir:
+        """The mailbox's part of the air, made when first asked for."""
+        return self._mailboxes.setdefault(name, MailboxAir())
+
+    def mailboxes(self) -> dict[str, MailboxAir]:
+        """Every mailbox's part."""
+        return self._mailboxes
+
+    def expect(self, flight: Flight, now: Moment, *, dot: Moment | None) -> None:
+        """Await the canary in its mailbox."""
+        box = self.mailbox(flight.path.mailbox)
+        box.expect(flight.moved(FlightState.AWAITED), now, dot=dot)
+
+    def forget(self, flight: Flight) -> None:
+        """Stop awaiting the canary."""
+        self.mailbox(flight.path.mailbox).forget(flight.canary)

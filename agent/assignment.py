@@ -1,0 +1,77 @@
+"""What this agent has to measure: its part of the configuration, ready to be worked on."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from probes.contract.config.models import Agent, Config, Customer, Mailbox, Relay, Sender, Timeouts
+from probes.contract.errors import MailcanaryError
+from probes.contract.plan import PathPlan, plan
+
+
+class AssignmentError(MailcanaryError):
+    """The configuration has no work for this agent, or not enough to do it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """One agent's part of a configuration revision. Mailboxes go by ``customer/mailbox``."""
+
+    agent: str
+    sender: Sender
+    labels: Mapping[str, str]
+    relays: Mapping[str, Relay]
+    mailboxes: Mapping[str, Mailbox]
+    paths: tuple[PathPlan, ...]
+    timeouts: Timeouts
+    remember_s: float
+    revision: str = ""
+
+    @property
+    def bounces(self) -> str | None:
+        """The mailbox in which the agent's bounces come home."""
+        return self.sender.bounces
+
+
+def _mailboxes(customers: tuple[Customer, ...]) -> Iterator[tuple[str, Mailbox]]:
+    for customer in customers:
+        for mailbox in customer.mailboxes:
+            yield f"{customer.name}/{mailbox.name}", mailbox
+
+
+def _agent(config: Config, name: str | None) -> Agent:
+    names = ", ".join(agent.name for agent in config.agents) or "none"
+    if name is None:
+        if len(config.agents) == 1:
+            return config.agents[0]
+        raise AssignmentError(f"--name: found none, allowed is one of the agents {names}")
+    for agent in config.agents:
+        if agent.name == name:
+            return agent
+    raise AssignmentError(f"--name: found {name!r}, allowed is one of the agents {names}")
+
+
+def assign(config: Config, name: str | None = None, revision: str = "") -> Assignment:
+    """The assignment of the agent of that name; the only agent's when ``name`` is ``None``.
+
+    Raises:
+        AssignmentError: there is no such agent, or it has no sender.
+    """
+    agent = _agent(config, name)
+    if agent.sender is None:
+        raise AssignmentError(
+            f"agent {agent.name}: found no sender, allowed is an agent with sender.address and "
+            "sender.helo"
+        )
+    paths = tuple(plan(config).for_agent(agent.name))
+    wanted = {path.path.mailbox for path in paths} | {agent.sender.bounces}
+    return Assignment(
+        agent=agent.name,
+        sender=agent.sender,
+        labels=agent.labels,
+        relays={relay.name: relay for relay in config.relays},
+        mailboxes={name: box for name, box in _mailboxes(config.customers) if name in wanted},
+        paths=paths,
+        timeouts=config.timeouts,
+        remember_s=config.defaults.remember,
+        revision=revision,
+    )

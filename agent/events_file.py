@@ -1,0 +1,110 @@
+"""Events out of the spool as JSON lines, each exactly once even across ``kill -9``.
+
+A line is ``{"epoch": …, "seq": …, "event": {…}}``. The file is its own cursor: after a restart its
+last whole line says where to go on, and a torn line at its end is cut off first.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+import msgspec
+
+from agent.spool.store import Record
+from probes.contract.errors import SpoolError
+
+_TAIL = 1 << 20
+
+
+class _Line(msgspec.Struct):
+    epoch: str
+    seq: int
+
+
+def line(epoch: str, record: Record) -> bytes:
+    """One event as it stands in the file."""
+    return b'{"epoch":"%s","seq":%d,"event":%s}\n' % (epoch.encode(), record.seq, record.body)
+
+
+class EventsOut(Protocol):
+    """Where a running agent's events go besides the spool."""
+
+    def resume(self, epoch: str) -> int:
+        """The last sequence number of that epoch which is already there; 0 when none is."""
+
+    def write(self, epoch: str, records: Sequence[Record]) -> None:
+        """Write the events, and return when they are safe there.
+
+        Raises:
+            SpoolError: they are not, or not all; the caller resumes and writes again.
+        """
+
+    def close(self) -> None:
+        """No more events will be written."""
+
+
+class EventsFile:
+    """A file of JSON lines that only ever grows."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._file: BinaryIO = path.open("a+b", buffering=0)
+        except OSError as error:
+            raise SpoolError(
+                f"{path}: found {error.strerror}, allowed is a file that can be appended to"
+            ) from error
+
+    def resume(self, epoch: str) -> int:
+        """The last sequence number of that epoch in the file, after mending its end."""
+        size = self._file.seek(0, os.SEEK_END)
+        start = max(0, size - _TAIL)
+        self._file.seek(start)
+        tail = self._file.read(size - start) if size else b""
+        whole = tail.rfind(b"\n") + 1
+        if whole < len(tail):
+            self._file.truncate(start + whole)
+        lines = tail[:whole].splitlines()
+        if not lines:
+            return 0
+        try:
+            last = msgspec.json.decode(lines[-1], type=_Line)
+        except msgspec.DecodeError as error:
+            raise SpoolError(
+                f"{self._path}: found a last line that is no event ({error}), allowed is a file "
+                "that an agent wrote, or a new one"
+            ) from error
+        return last.seq if last.epoch == epoch else 0
+
+    def write(self, epoch: str, records: Sequence[Record]) -> None:
+        """Append the events and wait for the disk."""
+        data = b"".join(line(epoch, record) for record in records)
+        try:
+            written = self._file.write(data)
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise SpoolError(f"{self._path}: could not write ({error.strerror})") from error
+        if written != len(data):
+            raise SpoolError(f"{self._path}: could not write (disk full)")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class EventsStdout:
+    """Standard output: for piping into something else, with no memory of what was written."""
+
+    def resume(self, epoch: str) -> int:  # noqa: ARG002 - a pipe keeps nothing to resume from
+        """Nothing is known of what a pipe has carried."""
+        return 0
+
+    def write(self, epoch: str, records: Sequence[Record]) -> None:
+        """Write the events and flush."""
+        sys.stdout.buffer.write(b"".join(line(epoch, record) for record in records))
+        sys.stdout.buffer.flush()
+
+    def close(self) -> None:
+        """Standard output stays open."""

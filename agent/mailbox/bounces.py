@@ -1,0 +1,65 @@
+"""From a mail in the bounce mailbox to a bounce event: which canary it is about, if one of ours."""
+
+from agent.mailbox.arrivals import Fields, values
+from probes.contract.events import Bounce
+from probes.contract.message import canary_of_envid
+from probes.contract.names import Path
+from probes.contract.token import HEADER, Judgement, KeyRing, Token, judge
+from probes.headers.block import parse_header_block
+from probes.headers.dsn import DsnReport
+
+MAX_BYTES = 131_072
+"""As much of a bounce as is read: the report and the header that it returns come first."""
+
+
+def may_be_bounce(fields: Fields) -> bool:
+    """Whether a mail's header looks like a delivery status notification's (RFC 3464, RFC 3834)."""
+    content = " ".join(values(fields, "Content-Type")).lower()
+    if "multipart/report" in content or values(fields, "X-Failed-Recipients"):
+        return True
+    return any(value.strip() in ("<>", "<#@[]>") for value in values(fields, "Return-Path"))
+
+
+def token_of(report: DsnReport, ring: KeyRing, agent: str, now_ns: int) -> Token | None:
+    """The canary whose header the bounce returns, if that header is genuine and this agent's.
+
+    A bounce is about a canary wherever it was going and however old it is, so the place and the
+    age that :func:`judge` would hold against an arrival are not held against it.
+    """
+    if report.returned_header is None:
+        return None
+    for value in values(parse_header_block(report.returned_header), HEADER)[:1]:
+        judgement, token = judge(
+            value, ring, agent=agent, mailbox="", now_ns=now_ns, remember_s=0.0
+        )
+        if judgement in (Judgement.GENUINE, Judgement.REPLAYED):
+            return token
+    return None
+
+
+def canary_id(report: DsnReport, token: Token | None) -> str | None:
+    """The canary that the bounce is about: by its returned header, else by its envelope id.
+
+    An envelope id is as good as a signature as long as nobody but the relays has seen it; an agent
+    accepts it for canaries of its own that are still known.
+    """
+    if token is not None:
+        return token.canary
+    if report.envid is None:
+        return None
+    return canary_of_envid(report.envid)
+
+
+def bounce(report: DsnReport, canary: str, path: Path, seen_ns: int) -> Bounce:
+    """The bounce event."""
+    return Bounce(
+        canary=canary,
+        path=path,
+        seen_ns=seen_ns,
+        action=report.action,
+        status=report.status,
+        diagnostic=report.diagnostic,
+        remote_mta=report.remote_mta,
+        reporting_mta=report.reporting_mta,
+        final_recipient=report.final_recipient,
+    )

@@ -1,0 +1,228 @@
+"""Watching one folder over one connection: look, take down what is there, wait, look again.
+
+A connection that fails is thrown away and opened anew; the cursor says where to go on, so nothing
+is missed and nothing is counted twice. What could not be written to the spool was not read: the
+cursor stays, and the next look finds it again.
+"""
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from agent.backoff import Backoff
+from agent.clock import NEVER, Moment
+from agent.mailbox.arrivals import Look
+from agent.mailbox.bounces import MAX_BYTES
+from agent.mailbox.cadence import Cadence
+from agent.mailbox.take import Find, Where, take
+from agent.mailbox.watch import FolderStatus, MailboxWatch, Reader
+from agent.ports import FolderSession
+from agent.spool.store import Cursor, ends_flight
+from probes.contract.errors import SpoolError
+from probes.contract.stages import Reason
+from probes.contract.token import HEADER
+from probes.imap import ImapFailure, Message
+
+log = structlog.get_logger(__name__)
+
+# Below this, leaving and entering IDLE costs more commands than it saves.
+_IDLE_WORTH_S = 0.25
+# A server that refuses a password locks accounts that are tried too often.
+_AFTER_REFUSAL_S = 60.0
+_CLEAN_AT = 50
+_CLEAN_AFTER_S = 1.0
+
+
+class FolderWatch:
+    """The watch over one folder of a mailbox."""
+
+    def __init__(
+        self,
+        watch: MailboxWatch,
+        reader: Reader,
+        folder: str,
+        *,
+        junk: bool,
+        cadence: Cadence,
+        cursor: Cursor | None,
+        on_checked: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._watch = watch
+        self._reader = reader
+        self._folder = folder
+        self._junk = junk
+        self._cadence = cadence
+        self._cursor = cursor
+        self._on_checked = on_checked
+        self._status = watch.folders.setdefault(folder, FolderStatus())
+        self._status.checked = None if cursor is None else cursor.checked
+        self._wake = asyncio.Event()
+        self._garbage: list[int] = []
+        self._known_only_below = 0
+        self._backoff = Backoff(reader.rng)
+        watch.air.on_expect(self._wake.set)
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        while True:
+            least_s = 0.0
+            try:
+                await self._session()
+            except ImapFailure as failure:
+                self._say("down", str(failure))
+                if failure.reason is Reason.CREDENTIALS:
+                    least_s = _AFTER_REFUSAL_S
+            except SpoolError as error:
+                self._say("spool", str(error))
+            await asyncio.sleep(self._backoff.next_s(at_least_s=least_s))
+
+    def _say(self, state: str, detail: str | None) -> None:
+        """Record the folder's state; log it when it changes, not at every try."""
+        if (state, detail) == (self._status.state, self._status.detail):
+            return
+        level = log.info if state == "ok" else log.warning
+        level("folder", mailbox=self._watch.name, folder=self._folder, state=state, detail=detail)
+        self._status.state, self._status.detail = state, detail
+
+    async def _session(self) -> None:
+        session = await self._reader.imap.open(self._watch.name, self._folder)
+        try:
+            await self._resume(session)
+            while True:
+                await self._check(session)
+                self._backoff.reset()
+                self._say("ok", None)
+                await self._clean(session)
+                await self._pause(session)
+        finally:
+            await session.close()
+
+    # --- where to go on ---------------------------------------------------------------------
+
+    async def _resume(self, session: FolderSession) -> None:
+        """Find the UID to go on from: the cursor's, or, for a folder made anew, by a search."""
+        state = session.state
+        cursor = self._cursor
+        now = self._reader.clock.now()
+        if cursor is not None and cursor.uidvalidity == state.uidvalidity:
+            next_uid = min(cursor.next_uid, state.uidnext)
+            self._cursor = Cursor(state.uidvalidity, next_uid, cursor.checked)
+        else:
+            next_uid = state.uidnext
+            if cursor is not None or self._reader.rebuilt:
+                next_uid = await self._search(session, now, state.uidnext)
+            # What lay in a folder whose UIDs were renumbered was counted under its old UIDs, unless
+            # it is still awaited.
+            self._known_only_below = 0 if cursor is None else state.uidnext
+            self._cursor = Cursor(state.uidvalidity, next_uid, NEVER)
+            self._status.checked = None
+        folder, validity, watch = self._folder, state.uidvalidity, self._watch.name
+        self._garbage = await self._reader.spool.run(
+            lambda store: store.cleanup(watch, folder, validity)
+        )
+
+    async def _search(self, session: FolderSession, now: Moment, uidnext: int) -> int:
+        """The lowest UID at which a canary that is in the air may lie; one bounded search."""
+        oldest = self._watch.air.oldest()
+        since_ns = now.wall_ns if oldest is None else oldest.sent.wall_ns
+        # SINCE goes by the server's day, which may be tomorrow's or yesterday's here.
+        since = datetime.fromtimestamp(since_ns / 1e9, tz=UTC).date() - timedelta(days=1)
+        found = await session.search_header(HEADER, since)
+        return min([*found, uidnext])
+
+    # --- looking ----------------------------------------------------------------------------
+
+    async def _check(self, session: FolderSession) -> None:
+        """One complete check: fetch until nothing is left, write down what was found."""
+        while True:
+            started = await self._may_send()
+            batch = await session.fetch_from(self._at().next_uid)
+            checked = self._status.checked if batch.more else started
+            await self._record(session, batch.messages, batch.next_uid, checked)
+            self._status.backlog = max(0, session.state.uidnext - batch.next_uid)
+            if not batch.more:
+                self._status.checked = started
+                self._on_checked()
+                return
+
+    def _at(self) -> Cursor:
+        if self._cursor is None:
+            raise RuntimeError("a folder is looked into before it was opened")
+        return self._cursor
+
+    async def _may_send(self) -> Moment:
+        """Wait until the mailbox's command budget allows another command; gives the time then."""
+        now = self._reader.clock.now()
+        wait_s = self._watch.budget.take(now.boot_ns / 1e9)
+        if wait_s > 0:
+            await asyncio.sleep(wait_s)
+            now = self._reader.clock.now()
+        return now
+
+    async def _record(
+        self,
+        session: FolderSession,
+        messages: list[Message],
+        next_uid: int,
+        checked: Moment | None,
+    ) -> None:
+        cursor = self._at()
+        after = Cursor(cursor.uidvalidity, next_uid, checked or cursor.checked)
+        if messages:
+            look = Look(self._status.checked, self._reader.clock.now())
+            where = Where(self._folder, self._junk, cursor.uidvalidity, self._known_only_below)
+
+            async def fetch(uid: int) -> bytes:
+                return await session.fetch_whole(uid, MAX_BYTES)
+
+            finds, counts = await take(self._watch, self._reader, where, messages, look, fetch)
+            if finds:
+                await self._write(after, finds)
+            self._reader.counters.update(counts)
+        self._cursor = after
+
+    async def _write(self, cursor: Cursor, finds: list[Find]) -> None:
+        name, folder = self._watch.name, self._folder
+        await self._reader.spool.run(lambda store: store.record_check(name, folder, cursor, finds))
+        for uid, event in finds:
+            self._garbage.append(uid)
+            if ends_flight(event):
+                self._watch.air.forget(event.canary)
+
+    # --- between checks ---------------------------------------------------------------------
+
+    async def _clean(self, session: FolderSession) -> None:
+        """Delete what is accounted for, when there is time or much of it."""
+        age = self._watch.air.youngest_age_s(self._reader.clock.now())
+        busy = age is not None and age < _CLEAN_AFTER_S
+        if not self._garbage or (busy and len(self._garbage) < _CLEAN_AT):
+            return
+        gone, self._garbage = self._garbage, []
+        await session.delete(gone)
+        self._watch.budget.take(self._reader.clock.now().boot_ns / 1e9, 2)
+        name, folder, validity = self._watch.name, self._folder, self._at().uidvalidity
+        await self._reader.spool.run(lambda store: store.cleaned(name, folder, validity, gone))
+
+    async def _pause(self, session: FolderSession) -> None:
+        """Wait until the next check is due: its time has come, or the server has news."""
+        while True:
+            self._wake.clear()
+            age = self._watch.air.youngest_age_s(self._reader.clock.now())
+            wait_s = self._cadence.wait_s(age, has_idle=session.has_idle)
+            if wait_s < _IDLE_WORTH_S:
+                await asyncio.sleep(wait_s)
+                return
+            if session.has_idle:
+                self._watch.budget.take(self._reader.clock.now().boot_ns / 1e9, 2)
+                if await session.idle(wait_s, self._wake):
+                    return
+            else:
+                try:
+                    async with asyncio.timeout(wait_s):
+                        await self._wake.wait()
+                except TimeoutError:
+                    return
+            if not self._wake.is_set():
+                return

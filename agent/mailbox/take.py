@@ -1,0 +1,160 @@
+"""From a batch of fetched mails to the events that they give: arrivals and bounces."""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from agent.mailbox.arrivals import Fields, Look, Place, arrival, read_fields, read_token
+from agent.mailbox.bounces import bounce, canary_id, may_be_bounce, token_of
+from agent.mailbox.watch import MailboxWatch, Reader
+from agent.spool.flight import Flight
+from probes.contract.events import Arrival, Bounce
+from probes.contract.token import Judgement, Token
+from probes.headers.dsn import parse_dsn
+from probes.imap import Message
+
+Find = tuple[int, Arrival | Bounce]
+Fetch = Callable[[int], Awaitable[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """The folder that a batch came from.
+
+    ``known_only_below``: mails below that UID were in the folder before its UIDVALIDITY changed, so
+    only canaries that are still awaited are news there.
+    """
+
+    folder: str
+    junk: bool
+    uidvalidity: int
+    known_only_below: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    message: Message
+    fields: Fields
+    token: Token
+
+
+def _sort(
+    watch: MailboxWatch, reader: Reader, messages: Sequence[Message], now_ns: int
+) -> tuple[list[_Candidate], list[Message], Counter[str]]:
+    """The genuine canaries among the messages, the possible bounces, and counts of the rest."""
+    canaries: list[_Candidate] = []
+    bounces: list[Message] = []
+    counts: Counter[str] = Counter()
+    for message in messages:
+        fields = read_fields(message)
+        judged = read_token(
+            fields,
+            reader.ring,
+            agent=reader.agent,
+            mailbox=watch.name,
+            now_ns=now_ns,
+            remember_s=reader.remember_s,
+        )
+        if judged is None:
+            if watch.takes_bounces and may_be_bounce(fields):
+                bounces.append(message)
+            else:
+                counts["other_mail"] += 1
+            continue
+        judgement, token = judged
+        if judgement is Judgement.GENUINE and token is not None:
+            canaries.append(_Candidate(message, fields, token))
+        else:
+            counts[f"canaries_{judgement}"] += 1
+    return canaries, bounces, counts
+
+
+async def _flights(
+    watch: MailboxWatch, reader: Reader, canaries: Sequence[str]
+) -> dict[str, Flight]:
+    """The flights of those canaries: awaited ones from memory, expired ones from the spool."""
+    found = {c: flight for c in canaries if (flight := watch.air.get(c)) is not None}
+    missing = [c for c in canaries if c not in found]
+    if missing:
+        found |= await reader.spool.run(lambda store: store.find_flights(missing))
+    return found
+
+
+def _arrivals(
+    watch: MailboxWatch,
+    reader: Reader,
+    where: Where,
+    candidates: Sequence[_Candidate],
+    flights: dict[str, Flight],
+    look: Look,
+) -> list[Find]:
+    finds: list[Find] = []
+    for item in candidates:
+        uid = item.message.uid
+        flight = flights.get(item.token.canary)
+        if flight is None and uid < where.known_only_below:
+            continue
+        event = arrival(
+            item.token,
+            item.fields,
+            item.message,
+            Place(where.folder, where.junk, where.uidvalidity, uid),
+            look,
+            flight=flight,
+            dot_boot_ns=watch.air.dot_ns(item.token.canary),
+            wall_error_s=reader.wall_error_s,
+            relay=reader.relays.get(item.token.path.relay),
+            mailbox=watch.config,
+        )
+        finds.append((uid, event))
+    return finds
+
+
+async def _bounces(
+    reader: Reader, messages: Sequence[Message], fetch: Fetch, seen_ns: int
+) -> tuple[list[Find], int]:
+    """Bounce events, and how many bounces were about none of this agent's canaries."""
+    finds: list[Find] = []
+    foreign = 0
+    for message in messages:
+        mine = False
+        for report in parse_dsn(await fetch(message.uid)):
+            token = token_of(report, reader.ring, reader.agent, seen_ns)
+            canary = canary_id(report, token)
+            if canary is None:
+                continue
+            path = None if token is None else token.path
+            if path is None:
+                known = await reader.spool.run(lambda store, c=canary: store.find_flights([c]))  # type: ignore[misc]
+                path = known[canary].path if canary in known else None
+            if path is not None:
+                mine = True
+                finds.append((message.uid, bounce(report, canary, path, seen_ns)))
+        foreign += not mine
+    return finds, foreign
+
+
+async def take(
+    watch: MailboxWatch,
+    reader: Reader,
+    where: Where,
+    messages: Sequence[Message],
+    look: Look,
+    fetch: Fetch,
+) -> tuple[list[Find], Counter[str]]:
+    """The events that a batch gives, by UID, and what to add to the counters once it is durable.
+
+    Raises:
+        SpoolError: the spool could not be asked; nothing was taken.
+        ImapFailure: a bounce could not be read; nothing was taken.
+    """
+    candidates, suspects, counts = _sort(watch, reader, messages, look.seen.wall_ns)
+    if not candidates and not suspects:
+        return [], counts
+    flights = await _flights(watch, reader, [item.token.canary for item in candidates])
+    finds = _arrivals(watch, reader, where, candidates, flights, look)
+    counts["canaries_arrived"] += len(finds)
+    bounced, foreign = await _bounces(reader, suspects, fetch, look.seen.wall_ns)
+    counts["bounces"] += len(bounced)
+    counts["bounces_foreign"] += foreign
+    return sorted([*finds, *bounced], key=lambda find: find[0]), counts

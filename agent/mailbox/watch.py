@@ -1,0 +1,84 @@
+"""One mailbox as the agent sees it: its folders, its watermark, its budget."""
+
+import random
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from agent.air import MailboxAir
+from agent.clock import Clock, Moment
+from agent.mailbox.cadence import Budget
+from agent.ports import Imap
+from agent.spool.writer import Spool
+from probes.contract.config.models import Mailbox, Relay
+from probes.contract.events import MailboxHealth
+from probes.contract.token import KeyRing
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """What every folder watch of an agent shares. Times in seconds.
+
+    ``rebuilt`` says that the spool was made anew, so that canaries of before may lie in mailboxes
+    that this spool has never heard of.
+    """
+
+    agent: str
+    ring: KeyRing
+    clock: Clock
+    spool: Spool
+    imap: Imap
+    relays: Mapping[str, Relay]
+    counters: Counter[str]
+    rng: random.Random
+    remember_s: float
+    wall_error_s: float = 1.0
+    rebuilt: bool = False
+
+
+@dataclass(slots=True)
+class FolderStatus:
+    """How the reading of one folder goes."""
+
+    state: str = "starting"
+    detail: str | None = None
+    checked: Moment | None = None
+    backlog: int = 0
+    quota_used: float | None = None
+
+
+@dataclass(slots=True)
+class MailboxWatch:
+    """The shared state of a mailbox's folder watches."""
+
+    name: str
+    config: Mailbox
+    air: MailboxAir
+    budget: Budget
+    takes_bounces: bool = False
+    folders: dict[str, FolderStatus] = field(default_factory=dict)
+
+    def watermark(self, boot_id: str) -> Moment | None:
+        """The start of the last complete check of the folder that is furthest behind.
+
+        ``None`` until every folder has been checked in this boot: only then can absence be told.
+        """
+        checks = [status.checked for status in self.folders.values()]
+        here = [check for check in checks if check is not None and check.boot_id == boot_id]
+        if not here or len(here) < len(checks):
+            return None
+        return min(here, key=lambda check: check.boot_ns)
+
+    def health(self, boot_id: str) -> MailboxHealth:
+        """The mailbox's state for the heartbeat: that of its worst folder."""
+        bad = [(f, s) for f, s in sorted(self.folders.items()) if s.state != "ok"]
+        mark = self.watermark(boot_id)
+        quotas = [s.quota_used for s in self.folders.values() if s.quota_used is not None]
+        return MailboxHealth(
+            state=bad[0][1].state if bad else "ok",
+            watermark_ns=None if mark is None else mark.wall_ns,
+            detail=f"{bad[0][0]}: {bad[0][1].detail}" if bad and bad[0][1].detail else None,
+            in_flight=len(self.air),
+            backlog=sum(status.backlog for status in self.folders.values()),
+            quota_used=max(quotas) if quotas else None,
+        )

@@ -1,0 +1,61 @@
+"""Takes the spool's events away, in order, and lets the spool forget what is safe elsewhere."""
+
+import asyncio
+
+import structlog
+
+from agent.events_file import EventsOut
+from agent.spool.store import Record, Store
+from agent.spool.writer import Spool
+from probes.contract.errors import SpoolError
+
+log = structlog.get_logger(__name__)
+
+_BATCH = 1000
+_POLL_S = 0.2
+
+
+class Outlet:
+    """Moves events from the spool to where they are wanted, each at least once and in order."""
+
+    def __init__(self, spool: Spool, out: EventsOut) -> None:
+        self._spool = spool
+        self._out = out
+        self._sent: int | None = None
+
+    async def run(self) -> None:
+        """Move events for ever.
+
+        Raises:
+            SpoolError: one side failed; the next run resumes where the other side stands.
+        """
+        while True:
+            await self.drain()
+            await asyncio.sleep(_POLL_S)
+
+    async def drain(self) -> None:
+        """Move all that is there now.
+
+        Raises:
+            SpoolError: as :meth:`run`.
+        """
+        while records := await self._next():
+            try:
+                await asyncio.to_thread(self._out.write, self._spool.epoch, records)
+            except SpoolError:
+                self._sent = None
+                raise
+            self._sent = records[-1].seq
+
+    async def _next(self) -> list[Record]:
+        if self._sent is None:
+            self._sent = await asyncio.to_thread(self._out.resume, self._spool.epoch)
+        sent = self._sent
+
+        def advance(store: Store) -> list[Record]:
+            # What was written before is marked in the transaction that reads on: half the commits.
+            if sent > store.shipped():
+                store.mark_shipped(sent)
+            return store.read_after(max(sent, store.shipped()), _BATCH)
+
+        return await self._spool.run(advance)

@@ -1,0 +1,1 @@
+"""The agent's own policy: which secret may go where, and which hosts it may talk to."""

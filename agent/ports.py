@@ -1,0 +1,61 @@
+"""What the agent needs of the outside world; ``app.py`` fills these with the probes.
+
+The simulation brings servers of its own that fail to order; everything between is the same code.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import date
+from typing import Protocol
+
+from probes.contract.config.models import Relay
+from probes.imap import Batch, FolderState
+from probes.smtp import Mail, SendReport
+
+
+class Smtp(Protocol):
+    """Hands one mail to one relay."""
+
+    async def send(self, relay: Relay, mail: Mail, on_data_sent: Callable[[], None]) -> SendReport:
+        """One attempt on a fresh connection; raises nothing for what network or server do."""
+
+
+class FolderSession(Protocol):
+    """One connection that has one folder selected; see :class:`probes.imap.FolderSession`."""
+
+    @property
+    def state(self) -> FolderState:
+        """The folder as it was selected."""
+
+    @property
+    def has_idle(self) -> bool:
+        """Whether the server offers IDLE."""
+
+    async def fetch_from(self, uid: int) -> Batch:
+        """The messages from that UID on."""
+
+    async def idle(self, timeout_s: float, wake: asyncio.Event) -> bool:
+        """Wait for the server to push, ``wake`` to be set, or the time to pass."""
+
+    async def delete(self, uids: Sequence[int]) -> bool:
+        """Delete those messages, and no other."""
+
+    async def fetch_whole(self, uid: int, max_bytes: int) -> bytes:
+        """The message's first ``max_bytes`` bytes."""
+
+    async def search_header(self, field: str, since: date) -> list[int]:
+        """UIDs of messages that have that field and came since that day."""
+
+    async def close(self) -> None:
+        """End the connection."""
+
+
+class Imap(Protocol):
+    """Opens mailboxes' folders."""
+
+    async def open(self, mailbox: str, folder: str) -> FolderSession:
+        """Connect, log in and select.
+
+        Raises:
+            ImapFailure: with the stage and the reason.
+        """

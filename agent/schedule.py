@@ -1,0 +1,50 @@
+"""Which canary is due when: a heap over all paths, fed by the plan's due times; knows no I/O."""
+
+import heapq
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from probes.contract.plan import PathPlan, next_due_ns
+
+STALE_AFTER_S = 5.0
+"""A canary that could not start for so long is not sent: it would measure another time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One due canary. ``stale``: the agent was asleep or overloaded when it should have started."""
+
+    plan: PathPlan
+    due_ns: int
+    stale: bool
+
+
+class Schedule:
+    """The due times of all paths of an agent, by the wall clock, in nanoseconds.
+
+    Of the slots that passed while the agent was held up, each path's first is reported as stale and
+    the rest are skipped: no burst makes up for lost time, and no gap goes unsaid.
+    """
+
+    def __init__(self, plans: Iterable[PathPlan], now_ns: int) -> None:
+        self._plans = tuple(plans)
+        self._heap = [(next_due_ns(plan, now_ns), i) for i, plan in enumerate(self._plans)]
+        heapq.heapify(self._heap)
+
+    def __len__(self) -> int:
+        return len(self._plans)
+
+    def next_ns(self) -> int | None:
+        """When the next canary is due; ``None`` without any path."""
+        return self._heap[0][0] if self._heap else None
+
+    def due(self, now_ns: int) -> list[Slot]:
+        """The slots that have come, in order; each path's next slot takes its place."""
+        slots = []
+        while self._heap and self._heap[0][0] <= now_ns:
+            due_ns, index = self._heap[0]
+            plan = self._plans[index]
+            stale = now_ns - due_ns > STALE_AFTER_S * 1e9
+            heapq.heapreplace(self._heap, (next_due_ns(plan, now_ns if stale else due_ns), index))
+            slots.append(Slot(plan, due_ns, stale))
+        return slots

@@ -1,0 +1,275 @@
+"""One canary's way out: its intent made durable, one attempt, and the attempt's end recorded."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import structlog
+
+from agent.air import Air
+from agent.assignment import Assignment
+from agent.backoff import Backoff
+from agent.clock import Clock, Moment
+from agent.ports import Smtp
+from agent.schedule import Slot
+from agent.spool.flight import Flight, FlightState
+from agent.spool.store import Store
+from agent.spool.writer import Operation, Spool
+from probes.contract.errors import SpoolError
+from probes.contract.events import Submission
+from probes.contract.message import Addresses, build_message, envid
+from probes.contract.stages import Reason, Result, Stage
+from probes.contract.token import Key
+from probes.smtp import Mail, SendReport
+
+T = TypeVar("T")
+log = structlog.get_logger(__name__)
+
+_STILL_AWAITED = (Result.ACCEPTED, Result.UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """How many canaries may be on their way out at once, and how many in the air."""
+
+    per_relay: int = 20
+    sending: int = 500
+    in_air: int = 200_000
+
+
+@dataclass(slots=True)
+class Load:
+    """How many canaries are on their way out now."""
+
+    sending: int = 0
+    per_relay: Counter[str] = field(default_factory=Counter)
+
+
+def held_back(caps: Caps, load: Load, in_air: int, relay: str) -> tuple[Reason, str] | None:
+    """Why a canary through that relay may not be sent now; ``None`` when it may."""
+    if load.per_relay[relay] >= caps.per_relay:
+        return Reason.RELAY_CAP, f"{load.per_relay[relay]} canaries are on their way to {relay}"
+    if load.sending >= caps.sending:
+        return Reason.AGENT_CAP, f"{load.sending} canaries are on their way out"
+    if in_air >= caps.in_air:
+        return Reason.AGENT_CAP, f"{in_air} canaries are in the air"
+    return None
+
+
+class Sender:
+    """Sends the canaries of an assignment."""
+
+    def __init__(
+        self,
+        assignment: Assignment,
+        key: Key,
+        *,
+        clock: Clock,
+        spool: Spool,
+        smtp: Smtp,
+        air: Air,
+        counters: Counter[str],
+        rng: random.Random,
+        new_id: Callable[[], str],
+        caps: Caps = Caps(),
+    ) -> None:
+        self._assignment = assignment
+        self._key = key
+        self._clock = clock
+        self._spool = spool
+        self._smtp = smtp
+        self._air = air
+        self._counters = counters
+        self._rng = rng
+        self._new_id = new_id
+        self._caps = caps
+        self._load = Load()
+        self._spool_failing = False
+
+    @property
+    def sending(self) -> int:
+        """How many canaries are on their way out."""
+        return self._load.sending
+
+    # --- after a restart --------------------------------------------------------------------
+
+    async def recover(self, flights: Iterable[Flight]) -> None:
+        """Take up the flights of before: none is sent again, all are still awaited.
+
+        One whose attempt was interrupted may or may not have reached its relay.
+
+        Raises:
+            SpoolError: the spool could not be written.
+        """
+        now = self._clock.now()
+        flights = list(flights)
+        interrupted = [flight for flight in flights if flight.state is FlightState.INTENT]
+
+        def end(store: Store) -> None:
+            for flight in interrupted:
+                event = Submission(
+                    canary=flight.canary,
+                    path=flight.path,
+                    sent_ns=flight.sent.wall_ns,
+                    at_ns=now.wall_ns,
+                    result=Result.UNKNOWN,
+                    reason=Reason.INTERRUPTED,
+                    detail="the agent stopped while this canary was on its way out",
+                )
+                store.end_submission(event, flight.sent, FlightState.AWAITED)
+
+        if interrupted:
+            await self._spool.run(end)
+            self._counters[f"submissions_{Result.UNKNOWN}"] += len(interrupted)
+        for flight in flights:
+            self._air.expect(flight, now, dot=None)
+
+    # --- one canary -------------------------------------------------------------------------
+
+    async def fly(self, slot: Slot) -> None:
+        """Send one canary, or say why not; returns when its attempt's end is on the disk."""
+        relay = slot.plan.path.relay
+        if slot.stale:
+            await self._hold(slot, Reason.STALE, "its time had passed when the agent came to it")
+            return
+        held = held_back(self._caps, self._load, len(self._air), relay)
+        if held is not None:
+            await self._hold(slot, *held)
+            return
+        self._load.sending += 1
+        self._load.per_relay[relay] += 1
+        try:
+            flight = await self._intent(slot)
+            if flight is not None:
+                await self._attempt(flight)
+        finally:
+            self._load.sending -= 1
+            self._load.per_relay[relay] -= 1
+
+    def _draft(self, slot: Slot) -> Flight:
+        return Flight(
+            canary=self._new_id(),
+            path=slot.plan.path,
+            due_ns=slot.due_ns,
+            sent=self._clock.now(),
+            deadline_s=slot.plan.deadline_s,
+            loss_after_s=slot.plan.loss_after_s,
+        )
+
+    async def _intent(self, slot: Slot) -> Flight | None:
+        """The flight, its intent durable; ``None``, with a count, when the spool takes none."""
+        draft, revision = self._draft(slot), self._assignment.revision
+        return await self._try(lambda store: store.begin_flight(draft, revision))
+
+    async def _hold(self, slot: Slot, reason: Reason, detail: str) -> None:
+        draft, revision = self._draft(slot), self._assignment.revision
+
+        def write(store: Store) -> Flight:
+            flight = store.begin_flight(draft, revision)
+            event = Submission(
+                canary=flight.canary,
+                path=flight.path,
+                sent_ns=flight.sent.wall_ns,
+                at_ns=flight.sent.wall_ns,
+                result=Result.UNSENT,
+                reason=reason,
+                detail=detail,
+            )
+            store.end_submission(event, flight.sent, FlightState.CLOSED)
+            return flight
+
+        if await self._try(write) is not None:
+            self._counters[f"submissions_{Result.UNSENT}"] += 1
+
+    async def _try(self, operation: Operation[T]) -> T | None:
+        try:
+            result = await self._spool.run(operation)
+        except SpoolError as error:
+            # Without a durable intent there is no canary: the schedule's gap is what remains of it.
+            self._counters["canaries_without_spool"] += 1
+            if not self._spool_failing:
+                log.error(  # noqa: TRY400 - a full disk is no bug of ours: no traceback
+                    "no canary is sent while the spool cannot be written", error=str(error)
+                )
+            self._spool_failing = True
+            return None
+        if self._spool_failing:
+            log.info("the spool can be written again")
+            self._spool_failing = False
+        return result
+
+    async def _attempt(self, flight: Flight) -> None:
+        sent = self._clock.now()
+        flight = flight.moved(FlightState.AWAITED, sent)
+        relay = self._assignment.relays[flight.path.relay]
+
+        def dot_sent() -> None:
+            now = self._clock.now()
+            self._air.expect(flight, now, dot=now)
+
+        try:
+            report = await self._smtp.send(relay, self._mail(flight), dot_sent)
+        except Exception as error:
+            log.exception("a submission failed inside the agent", canary=flight.canary)
+            report = self._own_fault(flight, error)
+        await self._end(flight, sent, report)
+
+    def _own_fault(self, flight: Flight, error: Exception) -> SendReport:
+        """What to report of an attempt that ended in a fault of our own."""
+        dotted = self._air.mailbox(flight.path.mailbox).get(flight.canary) is not None
+        return SendReport(
+            result=Result.UNKNOWN if dotted else Result.FAILED,
+            stage=Stage.ACCEPT if dotted else None,
+            reason=Reason.LOCAL,
+            detail=f"{type(error).__name__} inside the agent",
+        )
+
+    def _mail(self, flight: Flight) -> Mail:
+        mailbox = self._assignment.mailboxes[flight.path.mailbox]
+        addresses = Addresses(self._assignment.sender.address, mailbox.address)
+        return Mail(
+            sender=addresses.sender,
+            recipient=addresses.recipient,
+            content=build_message(flight.token, self._key, addresses),
+            envid=envid(flight.canary),
+        )
+
+    async def _end(self, flight: Flight, sent: Moment, report: SendReport) -> None:
+        event = Submission(
+            canary=flight.canary,
+            path=flight.path,
+            sent_ns=sent.wall_ns,
+            at_ns=self._clock.now().wall_ns,
+            result=report.result,
+            stage=report.stage,
+            reason=report.reason,
+            detail=report.detail,
+            reply=report.reply,
+            phases=report.phases,
+            attempts=report.attempts,
+            peer=report.peer,
+            source=report.source,
+            tls=report.tls,
+            queue_id=report.queue_id,
+            dsn=report.dsn,
+        )
+        awaited = report.result in _STILL_AWAITED
+        state = FlightState.AWAITED if awaited else FlightState.CLOSED
+        if not awaited:
+            self._air.forget(flight)
+        self._counters[f"submissions_{report.result}"] += 1
+        await self._persist(lambda store: store.end_submission(event, sent, state))
+
+    async def _persist(self, operation: Operation[None]) -> None:
+        """Write a fact that has happened: until the spool takes it, it is tried again."""
+        backoff = Backoff(self._rng)
+        while True:
+            try:
+                await self._spool.run(operation)
+            except SpoolError:
+                await asyncio.sleep(backoff.next_s())
+            else:
+                return
