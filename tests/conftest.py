@@ -1,0 +1,18 @@
+"""What all tests share: how the marker `servers` is honoured."""
+
+import os
+
+import pytest
+
+from tests.servers.requirements import machine_lacks, verdict
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test on real servers where they cannot run, or fail it where they must."""
+    if item.get_closest_marker("servers") is None:
+        return
+    decision, message = verdict(list(machine_lacks()), os.environ)
+    if decision == "skip":
+        pytest.skip(message)
+    if decision == "fail":
+        pytest.fail(message, pytrace=False)

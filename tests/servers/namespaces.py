@@ -1,0 +1,218 @@
+"""Network namespaces joined by a bridge, for one estate of servers.
+
+Every name carries the number of a slot that the process holds by a file lock, so that two runs on
+one machine never meet, and a run that was killed is cleaned up by the next one in its slot.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tests.servers.process import CommandError, run, wait_until
+
+SLOTS = 32
+RUN_DIRECTORY = Path("/run/mailcanary-servers")
+FILTER_TABLE = "mailcanary_filter"
+SMTP_PORT = 25
+
+
+class Endpoint(NamedTuple):
+    """A TCP endpoint, as `socket.create_connection` takes it."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A number of its own for this process, and what is derived from it."""
+
+    number: int
+
+    @property
+    def directory(self) -> Path:
+        """Where the servers of this slot keep everything."""
+        return RUN_DIRECTORY / f"slot-{self.number}"
+
+    @property
+    def prefix(self) -> str:
+        """How the names of this slot's namespaces begin."""
+        return f"mc{self.number}-"
+
+    @property
+    def subnet(self) -> str:
+        """The /24 of this slot, inside the range kept for tests of network devices (RFC 2544)."""
+        return f"198.18.{100 + self.number}.0/24"
+
+    def address(self, host: int) -> str:
+        """The address of one host of the subnet, 1..254."""
+        return self.subnet.replace(".0/24", f".{host}")
+
+
+@contextlib.contextmanager
+def hold_slot() -> Iterator[Slot]:
+    """A free slot, cleared of what a killed run may have left, and cleared again at the end.
+
+    Raises CommandError when all slots are held by running processes.
+    """
+    RUN_DIRECTORY.mkdir(mode=0o755, exist_ok=True)
+    for number in range(SLOTS):
+        slot = Slot(number)
+        with (RUN_DIRECTORY / f"slot-{number}.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            clear(slot)
+            try:
+                yield slot
+            finally:
+                clear(slot)
+            return
+    raise CommandError(f"all {SLOTS} slots in {RUN_DIRECTORY} are held by running processes")
+
+
+def clear(slot: Slot) -> None:
+    """End every process in the slot's namespaces, and remove the namespaces and files."""
+    names = [line.split()[0] for line in run(["ip", "netns", "list"]).splitlines() if line.strip()]
+    for name in names:
+        if name.startswith(slot.prefix):
+            namespace = Namespace(name, "")
+            namespace.end_processes()
+            run(["ip", "netns", "delete", name])
+    shutil.rmtree(slot.directory, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class Namespace:
+    """A network namespace with one address, and the filters that can be put on it."""
+
+    name: str
+    address: str
+
+    def command(self, command: Sequence[str | Path]) -> list[str]:
+        """The command line that runs `command` inside."""
+        return ["ip", "netns", "exec", self.name, *(str(word) for word in command)]
+
+    def run(self, command: Sequence[str | Path], *, timeout: float = 60) -> str:
+        """Run a command inside to its end. Raises CommandError when it fails."""
+        return run(self.command(command), timeout=timeout)
+
+    def popen(self, command: Sequence[str | Path], **options: Any) -> subprocess.Popen[Any]:
+        """Start a process inside; options are those of `subprocess.Popen`.
+
+        `ip netns exec` replaces itself by the command, so the process id is the command's own and
+        signals reach it.
+        """
+        return subprocess.Popen(self.command(command), **options)
+
+    def filter_outbound(self, port: int = SMTP_PORT, *, new_only: bool = False) -> None:
+        """Drop what leaves for TCP `port`, in silence, as a provider's filter does.
+
+        With `new_only` connections that are already open live on.
+        """
+        self._drop("output", port, new_only=new_only)
+
+    def filter_inbound(self, port: int = SMTP_PORT, *, new_only: bool = False) -> None:
+        """Drop what arrives for TCP `port`, in silence."""
+        self._drop("input", port, new_only=new_only)
+
+    def refuse_inbound(self, port: int = SMTP_PORT) -> None:
+        """Answer what arrives for TCP `port` with a reset: connection refused."""
+        self._rule("input", port, "reject with tcp reset")
+
+    def unfilter(self) -> None:
+        """Take away all filters."""
+        run(
+            self.command(["nft", "-f", "-"]),
+            text=f"table inet {FILTER_TABLE}\ndelete table inet {FILTER_TABLE}\n",
+        )
+
+    def _drop(self, hook: str, port: int, *, new_only: bool) -> None:
+        # Only the first packet of a connection has SYN without ACK.
+        syn = "tcp flags & (syn | ack) == syn " if new_only else ""
+        self._rule(hook, port, f"{syn}drop")
+
+    def _rule(self, hook: str, port: int, action: str) -> None:
+        ruleset = (
+            f"table inet {FILTER_TABLE} {{ chain {hook} {{\n"
+            f"type filter hook {hook} priority 0; policy accept;\n"
+            f"tcp dport {port} {action}\n}}\n}}\n"
+        )
+        run(self.command(["nft", "-f", "-"]), text=ruleset)
+
+    def pids(self) -> list[int]:
+        """The processes that run inside."""
+        return [int(pid) for pid in run(["ip", "netns", "pids", self.name]).split()]
+
+    def end_processes(self) -> None:
+        """Kill what still runs inside: this module made the namespace, so it is all its own."""
+
+        def none_left() -> bool:
+            for pid in (left := self.pids()):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                # A child of this process stays in the list until it is reaped.
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, os.WNOHANG)
+            return not left
+
+        wait_until(none_left, f"end of the processes in {self.name}")
+
+
+class Network:
+    """A bridge in a namespace of its own, and the namespaces on it."""
+
+    def __init__(self, slot: Slot) -> None:
+        self.slot = slot
+        self._backbone = Namespace(f"{slot.prefix}backbone", "")
+        self._root_device = f"mc{slot.number}"
+
+    @property
+    def gateway(self) -> str:
+        """The address that the root namespace has on the bridge."""
+        return self.slot.address(1)
+
+    def start(self) -> None:
+        """Make the bridge and join the root namespace to it."""
+        run(["ip", "netns", "add", self._backbone.name])
+        run(["ip", "-n", self._backbone.name, "link", "add", "bridge", "type", "bridge"])
+        run(["ip", "-n", self._backbone.name, "link", "set", "bridge", "up"])
+        self._join(self._root_device, "root", ["name", self._root_device])
+        run(["ip", "link", "set", self._root_device, "up"])
+        self.add_root_address(1)
+
+    def add_root_address(self, host: int) -> str:
+        """Give the root namespace one more address on the bridge; returns it."""
+        address = self.slot.address(host)
+        run(["ip", "address", "add", f"{address}/24", "dev", self._root_device])
+        return address
+
+    def add(self, name: str, *hosts: int) -> Namespace:
+        """A new namespace on the bridge, with an address for each of `hosts`; the first counts."""
+        full = f"{self.slot.prefix}{name}"
+        run(["ip", "netns", "add", full])
+        self._join("eth0", name, ["netns", full])
+        lines = ["link set lo up", "link set eth0 up"]
+        lines += [f"address add {self.slot.address(host)}/24 dev eth0" for host in hosts]
+        run(["ip", "-n", full, "-batch", "-"], text="\n".join(lines) + "\n")
+        return Namespace(full, self.slot.address(hosts[0]))
+
+    def _join(self, device: str, port: str, where: list[str]) -> None:
+        """A cable from `device`, placed by `where`, to a port of the bridge named after `port`."""
+        backbone, port = self._backbone.name, f"p-{port}"[:15]
+        peer = ["peer", "name", port, "netns", backbone]
+        named = [] if where[0] == "name" else ["name", device]
+        run(["ip", "link", "add", *named, *where, "type", "veth", *peer])
+        run(["ip", "-n", backbone, "link", "set", port, "master", "bridge", "up"])
+
+    def stop(self) -> None:
+        """Remove the root namespace's cable; the namespaces go with the slot."""
+        run(["ip", "link", "delete", self._root_device])
