@@ -1,7 +1,7 @@
 """What a sound configuration gives, and what hostile or unusual YAML costs."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from probes.contract.config.loader import config_revision, parse_config
@@ -145,12 +145,14 @@ def _problems(*sources: Source) -> list[Problem] | None:
     return None
 
 
+@settings(deadline=None)
 @given(st.lists(YAML_ALPHABET, max_size=40).map("".join))
 def test_any_text_gives_a_config_or_problems(text: str) -> None:
     assert _problems(Source("m", text)) != []
     assert _problems(Source("m", MAIN), Source("c", text, "customer")) != []
 
 
+@settings(deadline=None)
 @given(
     st.integers(0, len(MAIN) - 1), st.sampled_from(["", ":", "]", "\n", " ", "[", "x", "&", "*"])
 )
