@@ -1,0 +1,141 @@
+"""Durations and percentages: what is written, what it means, and what is refused."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from probes.contract.units import MAX_DURATION_S, format_duration, parse_duration, parse_percent
+
+SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("0s", 0.0),
+        ("0ms", 0.0),
+        ("1ms", 0.001),
+        ("9ms", 0.009),
+        ("500ms", 0.5),
+        ("1s", 1.0),
+        ("30s", 30.0),
+        ("007s", 7.0),
+        ("1.5s", 1.5),
+        ("0.1s", 0.1),
+        ("90s", 90.0),
+        ("5m", 300.0),
+        ("1h30m", 5400.0),
+        ("30m1h", 5400.0),
+        ("1s1s", 2.0),
+        ("1m500ms", 60.5),
+        ("6d", 518400.0),
+        ("2w", 1209600.0),
+        ("1w2d3h4m5s6ms", 788645.006),
+        ("36500d", MAX_DURATION_S),
+    ],
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", " ", "30", "s", "1", "1.s", ".5s", "1,5s", "-1s", "+1s", "1 s", " 1s", "1s ", "1s\n",
+        "1S", "1M", "1us", "1y", "1min", "1e3s", "٣s", "1h-30m", "inf", "nans", "0x1s", "1_000s",
+    ],
+)  # fmt: skip
+def test_durations_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="a duration with a unit, such as"):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize("text", ["36500d1ms", "36501d", "5300w", "9" * 30 + "s", "9" * 400 + "w"])
+def test_durations_too_long(text: str) -> None:
+    with pytest.raises(ValueError, match="at most 36500d"):
+        parse_duration(text)
+
+
+def test_the_longest_duration_may_be_added_to_a_time_point_of_64_bits() -> None:
+    year_2100_ns = 4_102_444_800 * 10**9
+    assert year_2100_ns + MAX_DURATION_S * 10**9 < 2**63
+
+
+@given(st.integers(0, 10**12))
+def test_milliseconds_are_exact(milliseconds: int) -> None:
+    assert parse_duration(f"{milliseconds}ms") == milliseconds / 1000
+
+
+@given(st.integers(0, round(MAX_DURATION_S * 1000)))
+def test_a_written_duration_reads_back_the_same(milliseconds: int) -> None:
+    assert parse_duration(format_duration(milliseconds / 1000)) == milliseconds / 1000
+
+
+@given(st.dictionaries(st.sampled_from(list(SECONDS)), st.integers(0, 1000), min_size=1))
+def test_parts_add_up_in_any_order(parts: dict[str, int]) -> None:
+    text = "".join(f"{count}{unit}" for unit, count in parts.items())
+    backwards = "".join(f"{count}{unit}" for unit, count in reversed(parts.items()))
+    assert parse_duration(text) == parse_duration(backwards)
+    expected = sum(count * SECONDS[unit] for unit, count in parts.items())
+    assert math.isclose(parse_duration(text), expected)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0s"),
+        (0.0004, "0s"),
+        (-0.0004, "0s"),
+        (0.0006, "1ms"),
+        (0.25, "250ms"),
+        (1, "1s"),
+        (59.9999, "1m"),
+        (90.0, "1m30s"),
+        (3600, "1h"),
+        (5400.5, "1h30m500ms"),
+        (604800, "7d"),
+        (-1.0, "-1s"),
+        (-90.25, "-1m30s250ms"),
+    ],
+)
+def test_formatting(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "ratio"),
+    [
+        ("0%", 0.0),
+        ("0.0%", 0.0),
+        ("1%", 0.01),
+        ("50%", 0.5),
+        ("99.5%", 0.995),
+        ("99.99%", 0.9999),
+        ("99.999%", 0.99999),
+        ("007%", 0.07),
+        ("100%", 1.0),
+        ("100.0%", 1.0),
+    ],
+)
+def test_percentages(text: str, ratio: float) -> None:
+    assert parse_percent(text) == ratio
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "%", "99.5", "0.995", "-1%", "+1%", "100.1%", "101%", "1e2%", "99,5%", "99.%", ".5%",
+        "99.5 %", " 1%", "1%\n", "1%%", "٣%", "inf%", "nan%", "9" * 400 + "%",
+    ],
+)  # fmt: skip
+def test_percentages_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="a percentage from 0% to 100%"):
+        parse_percent(text)
+
+
+@given(st.integers(0, 100_000))
+def test_percentages_are_the_nearest_ratio(thousandths: int) -> None:
+    whole, fraction = divmod(thousandths, 1000)
+    assert parse_percent(f"{whole}.{fraction:03d}%") == thousandths / 100_000
