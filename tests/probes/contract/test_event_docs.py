@@ -61,6 +61,13 @@ def test_every_field_is_described_in_order_with_its_type(name: str) -> None:
         assert meaning, field
 
 
+def test_nothing_else_is_described() -> None:
+    text = (DOCS / "events.md").read_text(encoding="utf-8")
+    titles = re.findall(r"^### `?(\w+)`?$", text, flags=re.MULTILINE)
+    assert sorted(titles) == sorted(KIND_OF.get(name, name) for name in STRUCTS)
+    assert titles[: len(KINDS)] == list(KINDS)
+
+
 def test_the_envelope_is_described() -> None:
     rows = table(EVENTS_PAGE["Envelope"])
     assert [row[0].strip("`") for row in rows] == list(Envelope.__struct_fields__)
