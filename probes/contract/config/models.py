@@ -184,6 +184,7 @@ class Relay(Model):
     """Credentials, where the relay wants them."""
     source_address: IpAddress | None = None
     """Local address from which the agent connects to this relay."""
+    received_as: tuple[Host, ...] = ()
     egress: tuple[IpAddress, ...] = ()
     """Addresses that the relay's mail leaves from; no two relays share one."""
     capacity: PerMinute | None = None
