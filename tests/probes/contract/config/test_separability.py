@@ -54,15 +54,15 @@ def test_one_of_each_cannot_be_told_apart() -> None:
     config = _config({"r1": {"pool": "mx"}}, {"sfo": {}}, {"in": {}}, [{}])
     assert _messages(config) == [
         (
-            "agent sfo, domain i.example, mailbox acme/in and relay r1 are measured on the same path: "
-            "their faults look the same; let rule 1 of customer acme select "
+            "agent sfo, domain i.example, mailbox acme/in and relay r1 are measured on the same "
+            "path: their faults look the same; let rule 1 of customer acme select "
             "a second agent or a second mailbox or a second relay"
         )
     ]
 
 
 def test_a_lonely_path_is_named() -> None:
-    rules = [
+    rules: list[dict[str, Any]] = [
         {"relays": ["r1", "r2"], "agents": "sfo"},
         {"relays": "r3", "agents": "lon", "mailboxes": "in"},
         {"relays": ["r1", "r2"], "agents": "lon", "mailboxes": "in"},
@@ -98,8 +98,8 @@ def test_labels_that_always_come_together() -> None:
     messages = [text for text in _messages(config) if "provider=x" in text]
     assert messages == [
         (
-            "label provider=x of relays and label zone=a of relays are measured on the same 8 paths: "
-            "their faults look the same; let rule 1 of customer acme select "
+            "label provider=x of relays and label zone=a of relays are measured on the same "
+            "8 paths: their faults look the same; let rule 1 of customer acme select "
             "a relay to which only some of these apply"
         )
     ]
@@ -114,12 +114,14 @@ def test_an_agent_that_only_feeds_one_zone() -> None:
     config = _config(relays, {"sfo": {}, "lon": {}}, {"in": {}, "j": {}}, rules)
     assert _messages(config)[:2] == [
         (
-            "agent lon and label zone=b of relays are measured on the same 4 paths: their faults look "
-            "the same; let rule 2 of customer acme select a second agent or a relay without zone=b"
+            "agent lon and label zone=b of relays are measured on the same 4 paths: their faults "
+            "look the same; let rule 2 of customer acme select "
+            "a second agent or a relay without zone=b"
         ),
         (
-            "agent sfo and label zone=a of relays are measured on the same 4 paths: their faults look "
-            "the same; let rule 1 of customer acme select a second agent or a relay without zone=a"
+            "agent sfo and label zone=a of relays are measured on the same 4 paths: their faults "
+            "look the same; let rule 1 of customer acme select "
+            "a second agent or a relay without zone=a"
         ),
     ]
 
