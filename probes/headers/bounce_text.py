@@ -1,7 +1,7 @@
 """Bounces that only people were meant to read, but that keep to a form.
 
-qmail: D. J. Bernstein, "The qmail-send Bounce Message Format (QSBMF)", 1996. Exim: as it was sent
-before version 4.83 (2014) brought multipart/report; still seen.
+qmail: D. J. Bernstein, "The qmail-send Bounce Message Format (QSBMF)", 1996. Exim: as old
+versions send it, which know no multipart/report.
 """
 
 import re

@@ -39,7 +39,7 @@ class DsnReport:
     ``status`` an enhanced code (RFC 3463). ``diagnostic_type`` is ``smtp`` for what the remote
     said, another for what the reporting server says itself (Postfix: ``x-postfix``).
     ``envelope_id`` is the ENVID of the submission (RFC 3461 section 4.4), decoded.
-    ``original`` is the returned header block (or all that was returned of it), and
+    ``original`` is the header block of the returned message, lines ended by LF, and
     ``original_message_id`` the Message-ID in there, angle brackets included.
     """
 
@@ -104,7 +104,7 @@ def _standard(status: Part, original: bytes | None) -> list[DsnReport]:
 
 
 def _from_text(report: bounce_text.TextReport) -> DsnReport:
-    original = report.original.encode()[:MAX_BLOCK] if report.original is not None else None
+    original = _header_of(report.original.encode()) if report.original is not None else None
     diagnostic = clean(report.diagnostic, MAX_DIAGNOSTIC) or None
     return DsnReport(
         action="failed",
@@ -180,12 +180,14 @@ def _envelope_id(text: str | None) -> str | None:
 
 
 def _original(parts: list[Part]) -> bytes | None:
-    """The returned header block: of a returned message only its header."""
     for part in parts:
         if part.content_type in _HEADER_TYPES or part.content_type in _MESSAGE_TYPES:
-            content = part.decoded().lstrip(b"\n")
-            return content.partition(b"\n\n")[0][:MAX_BLOCK]
+            return _header_of(part.decoded())
     return None
+
+
+def _header_of(content: bytes) -> bytes:
+    return content.lstrip(b"\n").partition(b"\n\n")[0].rstrip(b"\n")[:MAX_BLOCK]
 
 
 def _message_id(original: bytes | None) -> str | None:

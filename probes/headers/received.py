@@ -32,12 +32,13 @@ _DATE_TRIES = 4
 
 _CLAUSES = frozenset({"from", "by", "via", "with", "id", "for", "tls"})
 _ESMTP = re.compile(r"(utf8)?(e?smtp|lmtp)(s?)(a?)(?![a-z])", re.IGNORECASE | re.ASCII)
+# At the start of a comment, and not the beginning of a host name: (tls1.example [192.0.2.1]).
 _TLS = re.compile(
-    r"(?:using\s+|version\s*=\s*)?(tls|ssl)\s?v?(\d)?(?:[._](\d))?(?![a-z0-9])",
+    r"(?:using\s+|version\s*=\s*)?(tls|ssl)\s?v?(\d)?(?:[._](\d))?(?!\.?[a-z0-9-])",
     re.IGNORECASE | re.ASCII,
 )
 _ENCRYPTED = re.compile(r"\bencrypted\b", re.IGNORECASE)
-_HELO = re.compile(r"(?:helo|ehlo)[ =](\S+)", re.IGNORECASE)
+_QMAIL_HELO = re.compile(r"(?:helo|ehlo) (\S+)", re.IGNORECASE)
 _EXIM_HELO = re.compile(r"(?:^|\s)helo=(\S+)")
 _EXIM_INFO = re.compile(r"(?:^|\s)(?:helo|port|ident)=")
 _BRACKETED = re.compile(r"\[([^\[\]\s]{1,64})\]")
@@ -198,7 +199,7 @@ def _client(clauses: _Clauses) -> tuple[str | None, str | None, str | None]:
     helo = name
     address = None
     for comment in clauses.comments.get("from", ())[:4]:
-        if match := _HELO.match(comment):
+        if match := _QMAIL_HELO.match(comment):
             helo = clean(match.group(1), _MAX_NAME)
             continue
         if match := _EXIM_HELO.search(comment[:1000]):
