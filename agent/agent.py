@@ -86,6 +86,7 @@ class Agent:
         clock = ports.clock
         self._reader = Reader(
             agent=assignment.agent,
+            helo=assignment.sender.helo,
             ring=ring,
             clock=clock,
             spool=ports.spool,

@@ -19,6 +19,11 @@ class Moment:
     boot_id: str
 
 
+def at_boot(now: Moment, boot_ns: int) -> Moment:
+    """The moment of this boot at ``boot_ns``, seen from ``now``."""
+    return Moment(now.wall_ns - (now.boot_ns - boot_ns), boot_ns, now.boot_id)
+
+
 NEVER = Moment(0, 0, "")
 """Before everything, in no boot: what "not yet" compares as."""
 

@@ -43,11 +43,12 @@ class Health:
     lag: Lag = field(default_factory=Lag)
     depth: Depth = field(default_factory=lambda: Depth(0, 0, 0, 0, 0))
     spool_problem: str | None = None
+    last: Heartbeat | None = None
 
     def beat(self) -> Heartbeat:
-        """The heartbeat of now."""
+        """The heartbeat of now, also kept as the last one."""
         now = self.clock.now()
-        return Heartbeat(
+        self.last = Heartbeat(
             agent=self.agent,
             at_ns=now.wall_ns,
             version=self.version,
@@ -69,3 +70,4 @@ class Health:
             counters=dict(sorted(self.counters.items())),
             labels=dict(self.labels),
         )
+        return self.last

@@ -4,7 +4,7 @@ The simulation brings servers of its own that fail to order; everything between 
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from datetime import date
 from typing import Protocol
 
@@ -32,15 +32,15 @@ class FolderSession(Protocol):
         """Whether the server offers IDLE."""
 
     async def fetch_from(self, uid: int) -> Batch:
-        """The messages from that UID on."""
+        """The messages from that UID on; the batch's times are of the boot clock."""
 
     async def idle(self, timeout_s: float, wake: asyncio.Event) -> bool:
         """Wait for the server to push, ``wake`` to be set, or the time to pass."""
 
-    async def delete(self, uids: Sequence[int]) -> bool:
+    async def delete(self, uids: Collection[int]) -> bool:
         """Delete those messages, and no other."""
 
-    async def fetch_whole(self, uid: int, max_bytes: int) -> bytes:
+    async def fetch_whole(self, uid: int, max_bytes: int) -> bytes | None:
         """The message's first ``max_bytes`` bytes."""
 
     async def search_header(self, field: str, since: date) -> list[int]:

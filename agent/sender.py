@@ -189,7 +189,7 @@ class Sender:
             result = await self._spool.run(operation)
         except SpoolError as error:
             # Without a durable intent there is no canary: the schedule's gap is what remains of it.
-            self._counters["canaries_without_spool"] += 1
+            self._counters["intents_refused"] += 1
             if not self._spool_failing:
                 log.error(  # noqa: TRY400 - a full disk is no bug of ours: no traceback
                     "no canary is sent while the spool cannot be written", error=str(error)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from agent.clock import Moment, elapsed
 from agent.spool.flight import Flight
 from probes.contract.config.models import Mailbox, Relay
-from probes.contract.events import Arrival, Interval
+from probes.contract.events import Arrival, Carrier, Hop, Interval
 from probes.contract.token import HEADER, Judgement, KeyRing, Token, judge
 from probes.headers.authres import authentication_results
-from probes.headers.block import parse_header_block
+from probes.headers.block import parse_header_block, values
 from probes.headers.carrier import carrier
 from probes.headers.received import parse_received
 from probes.imap import Message
@@ -49,12 +49,6 @@ class Place:
     uid: int
 
 
-def values(fields: Fields, name: str) -> list[str]:
-    """The values of all fields of that name, top to bottom."""
-    wanted = name.lower()
-    return [value for field, value in fields if field == wanted]
-
-
 def read_fields(message: Message) -> Fields:
     """The fetched header fields, unfolded, names in lower case."""
     return parse_header_block(message.header)
@@ -64,7 +58,7 @@ def read_token(
     fields: Fields, ring: KeyRing, *, agent: str, mailbox: str, now_ns: int, remember_s: float
 ) -> tuple[Judgement, Token | None] | None:
     """What the mail's canary field is; ``None`` for a mail without one."""
-    found = values(fields, HEADER)
+    found = values(fields, HEADER.lower())
     if not found:
         return None
     return judge(found[0], ring, agent=agent, mailbox=mailbox, now_ns=now_ns, remember_s=remember_s)
@@ -102,6 +96,15 @@ def measure(
     return Interval(min(max(0.0, low), upper), upper), high.clock
 
 
+def _carrier(hops: list[Hop], relay: Relay, agent_helo: str) -> Carrier | None:
+    return carrier(
+        hops,
+        relay=(relay.host, *relay.received_as),
+        egress=[str(address) for address in relay.egress],
+        agent=(agent_helo,),
+    )
+
+
 def arrival(
     token: Token,
     fields: Fields,
@@ -113,12 +116,13 @@ def arrival(
     dot_boot_ns: int | None,
     wall_error_s: float,
     relay: Relay | None,
+    agent_helo: str,
     mailbox: Mailbox,
 ) -> Arrival:
     """The arrival event of a genuine canary; ``flight`` is ``None`` if it is no longer known."""
     sent = sent_moment(flight, token)
     delay, clock = measure(sent, look, dot_boot_ns, wall_error_s)
-    hops = parse_received(values(fields, "Received"))
+    hops = parse_received(values(fields, "received"))
     return Arrival(
         canary=token.canary,
         path=token.path,
@@ -135,6 +139,6 @@ def arrival(
         uid=place.uid,
         internaldate_ns=message.internaldate_ns,
         hops=hops,
-        carrier=None if relay is None else carrier(hops, relay.host, relay.egress),
-        auth=authentication_results(values(fields, "Authentication-Results"), mailbox.authserv_id),
+        carrier=None if relay is None else _carrier(hops, relay, agent_helo),
+        auth=authentication_results(values(fields, "authentication-results"), mailbox.authserv_id),
     )

@@ -1,11 +1,11 @@
 """From a mail in the bounce mailbox to a bounce event: which canary it is about, if one of ours."""
 
-from agent.mailbox.arrivals import Fields, values
+from agent.mailbox.arrivals import Fields
 from probes.contract.events import Bounce
 from probes.contract.message import canary_of_envid
 from probes.contract.names import Path
 from probes.contract.token import HEADER, Judgement, KeyRing, Token, judge
-from probes.headers.block import parse_header_block
+from probes.headers.block import parse_header_block, values
 from probes.headers.dsn import DsnReport
 
 MAX_BYTES = 131_072
@@ -14,10 +14,10 @@ MAX_BYTES = 131_072
 
 def may_be_bounce(fields: Fields) -> bool:
     """Whether a mail's header looks like a delivery status notification's (RFC 3464, RFC 3834)."""
-    content = " ".join(values(fields, "Content-Type")).lower()
-    if "multipart/report" in content or values(fields, "X-Failed-Recipients"):
+    content = " ".join(values(fields, "content-type")).lower()
+    if "multipart/report" in content or values(fields, "x-failed-recipients"):
         return True
-    return any(value.strip() in ("<>", "<#@[]>") for value in values(fields, "Return-Path"))
+    return any(value.strip() in ("<>", "<#@[]>") for value in values(fields, "return-path"))
 
 
 def token_of(report: DsnReport, ring: KeyRing, agent: str, now_ns: int) -> Token | None:
@@ -26,9 +26,9 @@ def token_of(report: DsnReport, ring: KeyRing, agent: str, now_ns: int) -> Token
     A bounce is about a canary wherever it was going and however old it is, so the place and the
     age that :func:`judge` would hold against an arrival are not held against it.
     """
-    if report.returned_header is None:
+    if report.original is None:
         return None
-    for value in values(parse_header_block(report.returned_header), HEADER)[:1]:
+    for value in values(parse_header_block(report.original), HEADER.lower())[:1]:
         judgement, token = judge(
             value, ring, agent=agent, mailbox="", now_ns=now_ns, remember_s=0.0
         )
@@ -45,9 +45,9 @@ def canary_id(report: DsnReport, token: Token | None) -> str | None:
     """
     if token is not None:
         return token.canary
-    if report.envid is None:
+    if report.envelope_id is None:
         return None
-    return canary_of_envid(report.envid)
+    return canary_of_envid(report.envelope_id)
 
 
 def bounce(report: DsnReport, canary: str, path: Path, seen_ns: int) -> Bounce:

@@ -6,13 +6,12 @@ cursor stays, and the next look finds it again.
 """
 
 import asyncio
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import structlog
 
 from agent.backoff import Backoff
-from agent.clock import NEVER, Moment
+from agent.clock import NEVER, Moment, at_boot
 from agent.mailbox.arrivals import Look
 from agent.mailbox.bounces import MAX_BYTES
 from agent.mailbox.cadence import Cadence
@@ -23,7 +22,7 @@ from agent.spool.store import Cursor, ends_flight
 from probes.contract.errors import SpoolError
 from probes.contract.stages import Reason
 from probes.contract.token import HEADER
-from probes.imap import ImapFailure, Message
+from probes.imap import Batch, ImapFailure
 
 log = structlog.get_logger(__name__)
 
@@ -47,7 +46,6 @@ class FolderWatch:
         junk: bool,
         cadence: Cadence,
         cursor: Cursor | None,
-        on_checked: Callable[[], None] = lambda: None,
     ) -> None:
         self._watch = watch
         self._reader = reader
@@ -55,7 +53,6 @@ class FolderWatch:
         self._junk = junk
         self._cadence = cadence
         self._cursor = cursor
-        self._on_checked = on_checked
         self._status = watch.folders.setdefault(folder, FolderStatus())
         self._status.checked = None if cursor is None else cursor.checked
         self._wake = asyncio.Event()
@@ -137,14 +134,11 @@ class FolderWatch:
     async def _check(self, session: FolderSession) -> None:
         """One complete check: fetch until nothing is left, write down what was found."""
         while True:
-            started = await self._may_send()
+            await self._may_send()
             batch = await session.fetch_from(self._at().next_uid)
-            checked = self._status.checked if batch.more else started
-            await self._record(session, batch.messages, batch.next_uid, checked)
+            await self._record(session, batch)
             self._status.backlog = max(0, session.state.uidnext - batch.next_uid)
-            if not batch.more:
-                self._status.checked = started
-                self._on_checked()
+            if batch.complete:
                 return
 
     def _at(self) -> Cursor:
@@ -152,36 +146,33 @@ class FolderWatch:
             raise RuntimeError("a folder is looked into before it was opened")
         return self._cursor
 
-    async def _may_send(self) -> Moment:
-        """Wait until the mailbox's command budget allows another command; gives the time then."""
-        now = self._reader.clock.now()
-        wait_s = self._watch.budget.take(now.boot_ns / 1e9)
+    async def _may_send(self) -> None:
+        """Wait until the mailbox's command budget allows another command."""
+        wait_s = self._watch.budget.take(self._reader.clock.now().boot_ns / 1e9)
         if wait_s > 0:
             await asyncio.sleep(wait_s)
-            now = self._reader.clock.now()
-        return now
 
-    async def _record(
-        self,
-        session: FolderSession,
-        messages: list[Message],
-        next_uid: int,
-        checked: Moment | None,
-    ) -> None:
-        cursor = self._at()
-        after = Cursor(cursor.uidvalidity, next_uid, checked or cursor.checked)
-        if messages:
-            look = Look(self._status.checked, self._reader.clock.now())
+    async def _record(self, session: FolderSession, batch: Batch) -> None:
+        """Write down what a batch holds, and only then move on."""
+        now = self._reader.clock.now()
+        before = self._status.checked
+        checked = at_boot(now, batch.asked_ns) if batch.complete else before
+        cursor = Cursor(self._at().uidvalidity, batch.next_uid, checked or NEVER)
+        if batch.messages:
+            look = Look(before, at_boot(now, batch.seen_ns))
             where = Where(self._folder, self._junk, cursor.uidvalidity, self._known_only_below)
 
-            async def fetch(uid: int) -> bytes:
+            async def fetch(uid: int) -> bytes | None:
                 return await session.fetch_whole(uid, MAX_BYTES)
 
-            finds, counts = await take(self._watch, self._reader, where, messages, look, fetch)
+            finds, counts = await take(
+                self._watch, self._reader, where, batch.messages, look, fetch
+            )
             if finds:
-                await self._write(after, finds)
+                await self._write(cursor, finds)
             self._reader.counters.update(counts)
-        self._cursor = after
+        self._cursor = cursor
+        self._status.checked = checked
 
     async def _write(self, cursor: Cursor, finds: list[Find]) -> None:
         name, folder = self._watch.name, self._folder

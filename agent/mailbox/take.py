@@ -14,7 +14,7 @@ from probes.headers.dsn import parse_dsn
 from probes.imap import Message
 
 Find = tuple[int, Arrival | Bounce]
-Fetch = Callable[[int], Awaitable[bytes]]
+Fetch = Callable[[int], Awaitable[bytes | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +104,7 @@ def _arrivals(
             dot_boot_ns=watch.air.dot_ns(item.token.canary),
             wall_error_s=reader.wall_error_s,
             relay=reader.relays.get(item.token.path.relay),
+            agent_helo=reader.helo,
             mailbox=watch.config,
         )
         finds.append((uid, event))
@@ -118,7 +119,7 @@ async def _bounces(
     foreign = 0
     for message in messages:
         mine = False
-        for report in parse_dsn(await fetch(message.uid)):
+        for report in parse_dsn(await fetch(message.uid) or b""):
             token = token_of(report, reader.ring, reader.agent, seen_ns)
             canary = canary_id(report, token)
             if canary is None:

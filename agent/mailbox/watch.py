@@ -24,6 +24,7 @@ class Reader:
     """
 
     agent: str
+    helo: str
     ring: KeyRing
     clock: Clock
     spool: Spool

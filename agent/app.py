@@ -1,0 +1,167 @@
+"""The agent's wiring: settings in, a running agent on the real clock, disk and network out."""
+
+import asyncio
+import contextlib
+import os
+import random
+import secrets
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+
+from agent.agent import Agent, Limits, Ports
+from agent.assignment import Assignment
+from agent.clock import SystemClock
+from agent.events_file import EventsFile, EventsOut, EventsStdout
+from agent.policy.models import PolicyFile
+from agent.policy.secrets import Secrets
+from agent.prometheus import serve
+from agent.servers import ImapServers, SmtpServers
+from agent.spool.writer import SpoolWriter
+from probes.contract.errors import SpoolError
+
+log = structlog.get_logger(__name__)
+
+_RETRY_OPEN_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where an agent keeps its state, where its events go, and where Prometheus may ask.
+
+    ``events`` is a file, or ``-`` for standard output; ``metrics`` an address and a port.
+    """
+
+    state: Path
+    events: str | None = None
+    metrics: tuple[str, int] | None = None
+    limits: Limits = field(default_factory=Limits)
+
+
+def open_out(events: str | None) -> EventsOut | None:
+    """Where the events go besides the spool.
+
+    Raises:
+        SpoolError: the file cannot be appended to.
+    """
+    if events is None:
+        return None
+    return EventsStdout() if events == "-" else EventsFile(Path(events))
+
+
+def open_spool_patiently(state: Path) -> SpoolWriter:
+    """The spool; a disk that is full is waited for, loudly, since a restart would not mend it.
+
+    Raises:
+        SpoolError: anything that waiting does not mend.
+    """
+    while True:
+        try:
+            writer = SpoolWriter.open(state)
+        except SpoolError as error:
+            if "full" not in str(error):
+                raise
+            log.critical("the spool cannot be opened: trying again", error=str(error))
+            time.sleep(_RETRY_OPEN_S)
+        else:
+            if writer.quarantined is not None:
+                log.critical(
+                    "the spool was damaged: it was moved aside and a new epoch begins",
+                    moved_to=str(writer.quarantined),
+                    epoch=writer.epoch,
+                )
+            return writer
+
+
+@contextlib.contextmanager
+def _stopping(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> Iterator[None]:
+    """SIGTERM and SIGINT end the agent in order; a second one ends the process at once."""
+
+    def on_signal(number: int) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        log.info("stopping", signal=signal.Signals(number).name)
+        stop.set()
+
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    for number in numbers:
+        loop.add_signal_handler(number, on_signal, number)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+
+def build(
+    assignment: Assignment,
+    policy: PolicyFile,
+    vault: Secrets,
+    spool: SpoolWriter,
+    out: EventsOut | None,
+    *,
+    version: str,
+    limits: Limits,
+) -> Agent:
+    """An agent on the real clock and network."""
+    clock = SystemClock()
+    ports = Ports(
+        clock=clock,
+        spool=spool,
+        smtp=SmtpServers(assignment, policy, vault, clock),
+        imap=ImapServers(assignment, policy, vault, clock),
+        # Jitter of retries, nothing that must not be guessed.
+        rng=random.Random(),  # noqa: S311
+        new_id=lambda: secrets.token_hex(16),
+        out=out,
+        rebuilt=spool.quarantined is not None,
+    )
+    return Agent(assignment, vault.key_ring(), ports, version, limits)
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop where there is one: it takes a third of the CPU per canary; else asyncio's own."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+async def _run(agent: Agent, settings: Settings) -> None:
+    stop = asyncio.Event()
+    stop_metrics: Callable[[], None] = lambda: None  # noqa: E731 - nothing to stop yet
+    if settings.metrics is not None:
+        stop_metrics = serve(*settings.metrics, lambda: agent.health.last)
+    try:
+        with _stopping(asyncio.get_running_loop(), stop):
+            await agent.run(stop)
+    finally:
+        stop_metrics()
+
+
+def run(assignment: Assignment, policy: PolicyFile, settings: Settings, version: str) -> None:
+    """Run an agent until it is told to stop.
+
+    Raises:
+        SpoolError: the state directory or the events file cannot be used.
+        SecretError: a signing key cannot be read.
+        OSError: the metrics address cannot be listened on.
+    """
+    vault = Secrets(policy, os.environ)
+    out = open_out(settings.events)
+    spool = open_spool_patiently(settings.state)
+    try:
+        agent = build(
+            assignment, policy, vault, spool, out, version=version, limits=settings.limits
+        )
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            runner.run(_run(agent, settings))
+    finally:
+        spool.close()
+        if out is not None:
+            out.close()

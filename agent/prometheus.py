@@ -1,0 +1,102 @@
+"""The agent's health for Prometheus: its last heartbeat, under names by Prometheus' conventions."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from probes.contract.events import Heartbeat
+
+Families = Iterator[Metric]
+
+_COUNTERS = (
+    ("submissions", "Canaries by how their attempt ended", "result"),
+    ("intents", "Canaries that were not sent since the spool took no intent", "end"),
+    ("canaries", "Mails with a canary's header by what they were", "judgement"),
+    ("waits", "Waits that ended without an arrival", "end"),
+    ("bounces", "Delivery status notifications read", "about"),
+)
+
+
+def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"mailcanary_agent_{name}", text, value=value)
+
+
+def _counters(beat: Heartbeat) -> Families:
+    for prefix, text, label in _COUNTERS:
+        family = CounterMetricFamily(f"mailcanary_agent_{prefix}", text, labels=[label])
+        for key, value in beat.counters.items():
+            if key.startswith(prefix):
+                family.add_metric([key.removeprefix(prefix).strip("_") or "canary"], value)
+        yield family
+
+
+def _mailboxes(beat: Heartbeat) -> Families:
+    up = GaugeMetricFamily(
+        "mailcanary_agent_mailbox_up", "1 when every folder is being read", labels=["mailbox"]
+    )
+    mark = GaugeMetricFamily(
+        "mailcanary_agent_mailbox_watermark_timestamp_seconds",
+        "Start of the last complete check of all folders",
+        labels=["mailbox"],
+    )
+    flight = GaugeMetricFamily(
+        "mailcanary_agent_mailbox_in_flight", "Canaries awaited in the mailbox", labels=["mailbox"]
+    )
+    for name, health in beat.mailboxes.items():
+        up.add_metric([name], float(health.state == "ok"))
+        flight.add_metric([name], health.in_flight)
+        if health.watermark_ns is not None:
+            mark.add_metric([name], health.watermark_ns / 1e9)
+    yield from (up, mark, flight)
+
+
+def families(beat: Heartbeat) -> Families:
+    """The metric families of one heartbeat; pure."""
+    yield InfoMetricFamily(
+        "mailcanary_agent", "The agent", value={"agent": beat.agent, "version": beat.version}
+    )
+    yield _gauge("heartbeat_timestamp_seconds", "When this was measured", beat.at_ns / 1e9)
+    yield _gauge("start_timestamp_seconds", "When the agent started", beat.started_ns / 1e9)
+    yield _gauge("in_flight", "Canaries in the air", beat.in_flight)
+    yield _gauge("lag_seconds", "Worst start against due time since the last beat", beat.lag_s)
+    yield _gauge("spool_events", "Events in the spool", beat.spool.depth)
+    yield _gauge("spool_bytes", "Bytes in use in the spool's file", beat.spool.bytes)
+    yield _gauge("spool_up", "1 when the spool can be written", float(beat.spool.problem is None))
+    yield CounterMetricFamily(
+        "mailcanary_agent_spool_dropped_events",
+        "Events dropped because the spool was past its bounds",
+        value=beat.spool.dropped,
+    )
+    yield from _mailboxes(beat)
+    yield from _counters(beat)
+
+
+class _HealthCollector(Collector):
+    def __init__(self, last: Callable[[], Heartbeat | None]) -> None:
+        self._last = last
+
+    def collect(self) -> Families:
+        beat = self._last()
+        return iter(()) if beat is None else families(beat)
+
+
+def serve(address: str, port: int, last: Callable[[], Heartbeat | None]) -> Callable[[], None]:
+    """Serve ``/metrics`` from a thread of its own; gives what ends it.
+
+    Raises:
+        OSError: the address cannot be listened on.
+    """
+    registry = CollectorRegistry()
+    registry.register(_HealthCollector(last))
+    server: Any
+    server, thread = start_http_server(port, addr=address, registry=registry)
+
+    def stop() -> None:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+    return stop
