@@ -94,8 +94,8 @@ def values(parts: list[Part[M]]) -> list[M]:
 def take_apart(main: Document, customers: list[Document]) -> Draft:
     """The parts of a configuration whose main file is ``main``."""
     problems: list[Problem] = []
-    taker = _Taker(problems)
-    shell, lists = taker.shell(Place(main, ()), main.data, Config)
+    taker = Taker(problems)
+    shell, lists = taker.shell(Place(main, ()), main.data, Config, _CONFIG_LISTS)
     draft = Draft(shell, problems=problems)
     draft.relays = [taker.part(place, raw, Relay) for place, raw in lists["relays"]]
     draft.agents = [taker.part(place, raw, Agent) for place, raw in lists["agents"]]
@@ -108,18 +108,19 @@ def take_apart(main: Document, customers: list[Document]) -> Draft:
     return draft
 
 
-_LISTS: dict[type[BaseModel], tuple[str, ...]] = {
-    Config: ("relays", "agents", "customers"),
-    Customer: ("mailboxes", "canaries"),
-}
+_CONFIG_LISTS = ("relays", "agents", "customers")
+_CUSTOMER_LISTS = ("mailboxes", "canaries")
 
 
-class _Taker:
+class Taker:
+    """Validates parts one by one; what is wrong with them is appended to ``problems``."""
+
     def __init__(self, problems: list[Problem]) -> None:
         self._problems = problems
 
     def customer(self, place: Place, raw: object) -> CustomerPart:
-        part, lists = self.shell(place, raw, Customer)
+        """A customer with its mailboxes and rules."""
+        part, lists = self.shell(place, raw, Customer, _CUSTOMER_LISTS)
         return CustomerPart(
             part,
             [self.part(at, item, Mailbox) for at, item in lists["mailboxes"]],
@@ -127,10 +128,9 @@ class _Taker:
         )
 
     def shell(
-        self, place: Place, raw: object, model: type[M]
+        self, place: Place, raw: object, model: type[M], keys: tuple[str, ...]
     ) -> tuple[Part[M], dict[str, list[tuple[Place, object]]]]:
-        """``raw`` without its lists of parts, and those lists' items with their places."""
-        keys = _LISTS[model]
+        """``raw`` without its lists ``keys``, and those lists' items with their places."""
         lists: dict[str, list[tuple[Place, object]]] = {key: [] for key in keys}
         if isinstance(raw, dict):
             for key in keys:
