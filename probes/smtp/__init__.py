@@ -2,6 +2,6 @@
 
 from probes.smtp.dial import Endpoint, Resolve, resolve
 from probes.smtp.model import Mail, SendReport, SmtpTarget
-from probes.smtp.send import send
+from probes.smtp.submit import send
 
 __all__ = ["Endpoint", "Mail", "Resolve", "SendReport", "SmtpTarget", "resolve", "send"]

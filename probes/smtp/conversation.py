@@ -222,9 +222,9 @@ class Conversation:
         stray = self._wire.unasked()
         if not stray:
             return
-        text = self._quote(stray.decode("utf-8", "replace")).strip()
+        text = self._quote(stray.decode("utf-8", "replace").strip())
         if found := _CLOSING.match(text):
-            self._require(SMTPResponse(421, found[1].strip()), ())
+            self._require(SMTPResponse(421, found[1]), ())
         raise SubmissionError(
             Result.FAILED, Reason.PROTOCOL, f"the relay spoke unasked: {text[:100]!r}"
         )
@@ -240,7 +240,7 @@ class Conversation:
         return clean(self._hide(text))
 
     def _garbage(self, error: SMTPResponseException) -> SubmissionError:
-        text = self._quote(error.message).strip()
+        text = self._quote(error.message.strip())
         return SubmissionError(Result.FAILED, Reason.PROTOCOL, f"not a reply: {text[:100]}")
 
     def _lost(self, error: SMTPServerDisconnected) -> SubmissionError:

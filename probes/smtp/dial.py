@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
@@ -45,6 +46,11 @@ _TELLING = (Reason.TIMEOUT, Reason.REFUSED, Reason.RESET, Reason.UNREACHABLE, Re
 """Of several addresses' reasons, the first of these speaks for all."""
 
 
+def _words(error: OSError) -> str:
+    """The system's words; asyncio puts its own, with host and port, in the place of them."""
+    return (os.strerror(error.errno) if error.errno else str(error)).lower()
+
+
 def connect_reason(error: OSError) -> Reason:
     """Why a connection could not be made; what lies in this host's own means is ``local``."""
     return _REASONS.get(error.errno or 0, Reason.LOCAL)
@@ -61,7 +67,7 @@ def connection_reason(error: BaseException | None) -> tuple[Reason, str]:
         return Reason.CLOSED, "closed by the relay"
     if error.errno in (errno.ECONNRESET, errno.EPIPE):
         return Reason.RESET, "reset by the relay"
-    return connect_reason(error), (error.strerror or str(error)).lower()
+    return connect_reason(error), _words(error)
 
 
 def _literal(host: str, port: int) -> Endpoint | None:
@@ -135,9 +141,10 @@ async def connect(
                 return await _connect_one(endpoint, source)
         except TimeoutError as error:
             # The kernel's own timeout has an errno, ours has none.
-            reason, text = Reason.TIMEOUT, error.strerror or f"timed out after {limit:g} s"
+            text = _words(error) if error.errno else f"timed out after {limit:g} s"
+            reason = Reason.TIMEOUT
         except OSError as error:
-            reason, text = connect_reason(error), (error.strerror or str(error)).lower()
+            reason, text = connect_reason(error), _words(error)
         attempts.append(Attempt(endpoint.sockaddr[0], reason, text, monotonic() - began))
     raise _nowhere(attempts)
 

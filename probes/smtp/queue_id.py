@@ -2,7 +2,8 @@
 
 import re
 
-_LEADING = r"(?:[245]\.\d{1,3}\.\d{1,3}:?\s+)?"
+# Possessive, so that the status code itself is never taken for an id.
+_LEADING = r"(?:[245]\.\d{1,3}\.\d{1,3}:?\s+)?+"
 
 _PATTERNS = tuple(
     re.compile(pattern)

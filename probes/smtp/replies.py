@@ -40,7 +40,7 @@ def clean(text: str) -> str:
     if not text.isascii():
         # Undecodable bytes arrive as surrogates.
         text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    text = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\t", " "))
+    text = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n").replace("\t", " "))
     return text if len(text) <= TEXT_LIMIT else text[: TEXT_LIMIT - 1] + "…"
 
 

@@ -18,7 +18,7 @@ from probes.smtp.queue_id import queue_id
 from probes.smtp.wire import Wire
 
 QUIT_LIMIT = 2.0
-"""Seconds that the reply to QUIT is waited for; all is known by then."""
+"""Seconds that the reply to QUIT is waited for at most; all is known by then."""
 
 _OUT_OF_STEP = frozenset(
     {
@@ -89,7 +89,7 @@ async def send(
                 phases.end()
                 known.outcome = failure
             if known.conversation is not None and _in_step(known.outcome):
-                phases.limit_to(QUIT_LIMIT)
+                phases.limit_to(min(QUIT_LIMIT, target.timeouts.command))
                 await known.conversation.quit()
                 cleanly = True
     except TimeoutError:
