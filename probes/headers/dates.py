@@ -3,6 +3,7 @@
 import re
 from datetime import UTC, datetime, timedelta
 
+from probes.contract.units import NS_PER_S
 from probes.headers.text import without_comments
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -28,6 +29,7 @@ _DATE = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 _MAX_DATE = 200
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _YEARS = range(1970, 2262)
 """What fits into a signed 64-bit count of nanoseconds."""
 
@@ -40,7 +42,9 @@ def parse_date(text: str) -> int | None:
     (RFC 5322 section 4.3 takes the likes of ``CEST`` for unknown), is ``None``: a guess would be
     hours off and look like clock skew.
     """
-    match = _DATE.match(without_comments(text[:_MAX_DATE]).strip())
+    text = text[:_MAX_DATE].strip()
+    # Comments mostly come last, where they do not matter.
+    match = _DATE.match(text) or _DATE.match(without_comments(text).strip())
     if match is None:
         return None
     day, month_name, year_text, hour, minute, second, fraction, zone = match.groups()
@@ -54,16 +58,16 @@ def parse_date(text: str) -> int | None:
     seconds = int(second or 0)
     leap = seconds == 60
     try:
-        local = datetime(
+        clock = datetime(
             year, month, int(day), int(hour), int(minute), 59 if leap else seconds, tzinfo=UTC
         )
     except ValueError:
         return None
-    whole = (local - timedelta(minutes=offset) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(
-        seconds=1
-    )
-    nanoseconds = int((fraction or "").ljust(9, "0"))
-    return (whole + leap) * 1_000_000_000 + nanoseconds
+    since_epoch = clock - _EPOCH - timedelta(minutes=offset)
+    whole = since_epoch.days * 86_400 + since_epoch.seconds + leap
+    if whole < 0:
+        return None
+    return whole * NS_PER_S + int((fraction or "").ljust(9, "0"))
 
 
 def _year(text: str) -> int:

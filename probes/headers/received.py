@@ -14,7 +14,7 @@ qmail                 ``from RDNS (HELO HELO) (ADDRESS) by HOST with SMTP; DATE`
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from probes.contract.events import Hop
 from probes.contract.units import NS_PER_S
@@ -105,7 +105,15 @@ def parse_received_field(text: str) -> Received:
     """One Received field's value. Never raises; linear in the length of ``text``."""
     clauses = _split(text[:MAX_FIELD])
     protocol = _protocol(clauses)
-    received = Received(
+    if protocol is not None and protocol.lower().startswith("local"):
+        # Exim's "from USER by HOST with local": a user, not a host.
+        name, helo, address = _first(clauses, "from"), None, None
+    else:
+        name, helo, address = _client(clauses)
+    return Received(
+        name=name,
+        helo=helo,
+        address=address,
         by=_host(clauses, "by"),
         protocol=protocol,
         id=_first(clauses, "id"),
@@ -113,11 +121,6 @@ def parse_received_field(text: str) -> Received:
         tls=_tls(clauses, protocol),
         at_ns=_date(text),
     )
-    if protocol is not None and protocol.lower().startswith("local"):
-        # Exim's "from USER by HOST with local": a user, not a host.
-        return replace(received, name=_first(clauses, "from"))
-    name, helo, address = _client(clauses)
-    return replace(received, name=name, helo=helo, address=address)
 
 
 def _split(text: str) -> _Clauses:

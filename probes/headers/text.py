@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import Enum, auto
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
+from typing import NamedTuple
 
 _UNPRINTABLE = "?"
+_ADDRESS = re.compile(r"[0-9A-Fa-f.:]*[.:][0-9A-Fa-f.:]*", re.ASCII)
 
 
 def clean(text: str, limit: int) -> str:
@@ -33,8 +35,12 @@ def parse_address(text: str) -> str | None:
     text = text.strip()
     if text[:5].lower() == "ipv6:":
         text = text[5:]
+    text = text.partition("%")[0]
+    # Most of what is asked about is a host name, and ip_address is slow to say no.
+    if not _ADDRESS.fullmatch(text):
+        return None
     try:
-        address = ip_address(text.partition("%")[0])
+        address = ip_address(text)
     except ValueError:
         return None
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
@@ -51,16 +57,21 @@ class Kind(Enum):
     MARK = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """A lexical token; ``text`` has quotes, outer parentheses and quoted-pairs taken off."""
 
     kind: Kind
     text: str
 
 
-_WHITE = " \t\r\n"
 _STEP = re.compile(r'[()"\\]')
+
+
+@lru_cache(maxsize=8)
+def _next_token(marks: str) -> re.Pattern[str]:
+    """White space, then what a token begins with: a whole word, or the one special character."""
+    special = re.escape(marks)
+    return re.compile(rf'[\s)]*(?:([^\s()"{special}]+)|([("{special}]))')
 
 
 def tokens(text: str, marks: str = "") -> Iterator[Token]:
@@ -69,24 +80,21 @@ def tokens(text: str, marks: str = "") -> Iterator[Token]:
     Linear in the length of ``text``. A comment or quoted string without an end goes on to the end
     of the text; a closing parenthesis without an opening one is white space.
     """
-    word = re.compile(f'[^{_WHITE}()"{re.escape(marks)}]+')
+    match_next = _next_token(marks).match
     at = 0
-    while at < len(text):
-        char = text[at]
-        if char == "(":
-            content, at = _comment(text, at + 1)
+    while match := match_next(text, at):
+        word, special = match.groups()
+        at = match.end()
+        if word is not None:
+            yield Token(Kind.WORD, word)
+        elif special == "(":
+            content, at = _comment(text, at)
             yield Token(Kind.COMMENT, content)
-        elif char == '"':
-            content, at = _quoted(text, at + 1)
+        elif special == '"':
+            content, at = _quoted(text, at)
             yield Token(Kind.QUOTED, content)
-        elif char in marks:
-            at += 1
-            yield Token(Kind.MARK, char)
-        elif match := word.match(text, at):
-            at = match.end()
-            yield Token(Kind.WORD, match.group())
         else:
-            at += 1
+            yield Token(Kind.MARK, special)
 
 
 def _comment(text: str, start: int) -> tuple[str, int]:
@@ -126,4 +134,6 @@ def _quoted(text: str, start: int) -> tuple[str, int]:
 
 def without_comments(text: str) -> str:
     """``text`` with each comment as a space; quotes are taken off."""
+    if not _STEP.search(text):
+        return text
     return " ".join(token.text for token in tokens(text) if token.kind is not Kind.COMMENT)
