@@ -1,3 +1,116 @@
-"""mailcanary's front door: the ``mailcanary`` command."""
+"""mailcanary's front door: the ``mailcanary`` command.
+
+Each sub-command lives beside the code it runs and is imported when it is called, so that
+``mailcanary --help`` stays fast however much the sub-commands need.
+
+Exit codes: 0 it worked; 1 it did not, and standard error says why; 2 the command line is wrong.
+``mailcanary probe --nagios`` uses a Nagios plugin's (0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN).
+"""
+
+import importlib
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+if TYPE_CHECKING:
+    from typer._click import Command, Context
 
 __version__ = "0.1.0"
+
+
+@dataclass(frozen=True, slots=True)
+class Lazy:
+    """Where a sub-command lives, as ``module:function``, and what ``--help`` says of it."""
+
+    target: str
+    help: str
+
+
+COMMANDS: dict[str, Lazy] = {
+    "init": Lazy("agent.cli.init:init", "Write a commented starter configuration."),
+    "check": Lazy("agent.cli.check:check", "Check a configuration and print its canary rates."),
+    "schema": Lazy("agent.cli.schema:schema", "Print the JSON Schema of the config or the events."),
+    "doctor": Lazy("agent.cli.doctor:doctor", "Try everything that a configuration names from here."),
+    "probe": Lazy("agent.cli.probe:probe", "Send one canary per selected path, now, and wait for it."),
+    "agent": Lazy("agent.cli.agent:agent", "Run an agent: send canaries and read them back."),
+    "demo": Lazy("mailcanary:demo", "See an outage on a mail estate of its own, in a minute."),
+}  # fmt: skip
+
+
+def load(name: str) -> TyperCommand:
+    """The real sub-command of that name."""
+    module, _, function = COMMANDS[name].target.partition(":")
+    single = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
+    single.command(name, help=None)(getattr(importlib.import_module(module), function))
+    command = typer.main.get_command(single)
+    if not isinstance(command, TyperCommand):
+        raise TypeError(f"{name}: not a single command")
+    return command
+
+
+class LazyGroup(TyperGroup):
+    """Lists the sub-commands by their names alone, and loads one when it is run."""
+
+    def list_commands(self, ctx: "Context") -> list[str]:  # noqa: ARG002 - the base class's signature
+        """The names of all sub-commands, in the order in which they are used."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: "Context", cmd_name: str) -> "Command | None":  # noqa: ARG002
+        """A stand-in that knows its help text: enough for ``--help`` and for completion."""
+        lazy = COMMANDS.get(cmd_name)
+        return None if lazy is None else TyperCommand(cmd_name, help=lazy.help, callback=_nothing)
+
+    def resolve_command(
+        self, ctx: "Context", args: list[str]
+    ) -> "tuple[str | None, Command | None, list[str]]":
+        """The real sub-command that the command line names."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, load(name) if name in COMMANDS else command, rest
+
+
+def _nothing() -> None:
+    """What a stand-in would run; it is never run."""
+
+
+app = typer.Typer(
+    cls=LazyGroup,
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    help="Synthetic e-mail deliverability monitor: canary mails through every relay and home.",
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"mailcanary {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Take the options that stand before a sub-command."""
+
+
+def main(args: list[str] | None = None) -> Any:
+    """Run the command line; errors that mailcanary foresees are one clear text and exit code 1."""
+    from probes.contract.errors import MailcanaryError
+
+    try:
+        return app(args)
+    except MailcanaryError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Commands of the ``mailcanary`` front door that belong to the agent, one module each."""

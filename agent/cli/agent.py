@@ -1,0 +1,69 @@
+"""``mailcanary agent``: run an agent from a local configuration file."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def _address(text: str | None) -> tuple[str, int] | None:
+    if text is None:
+        return None
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdigit() or not 0 < int(port) < 65536:
+        raise typer.BadParameter(f"found {text!r}, allowed is ADDRESS:PORT, such as 127.0.0.1:9877")
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def agent(
+    config: Annotated[
+        Path, typer.Option("--config", help="The configuration; customers.d beside it is read too.")
+    ],
+    name: Annotated[
+        str | None, typer.Option("--name", help="Which of its agents this is; the only one if one.")
+    ] = None,
+    policy: Annotated[
+        Path | None, typer.Option("--policy", help="The policy; policy.yaml beside the config.")
+    ] = None,
+    state: Annotated[
+        Path, typer.Option("--state", help="Where spool and flights are kept.")
+    ] = Path("/var/lib/mailcanary"),
+    events: Annotated[
+        str | None,
+        typer.Option("--events", help="Append events to FILE as JSON lines; - is stdout."),
+    ] = None,
+    metrics: Annotated[
+        str | None, typer.Option("--metrics", help="Serve Prometheus metrics on ADDRESS:PORT.")
+    ] = None,
+    spool_max_mb: Annotated[
+        int, typer.Option("--spool-max-mb", min=1, help="Drop the oldest events past this size.")
+    ] = 1024,
+    log_level: Annotated[
+        str, typer.Option("--log-level", help="debug, info, warning or error.")
+    ] = "info",
+) -> None:
+    """Run an agent until SIGTERM: send its canaries, read them back, write down what happened.
+
+    Events go to the spool in the state directory and, with --events, to a file or to standard
+    output as JSON lines, each exactly once. A second signal ends the process at once.
+    """
+    from importlib.metadata import version
+
+    from agent import logs
+    from agent.agent import Limits
+    from agent.app import Settings, run
+    from agent.assignment import assign
+    from agent.policy.load import find_policy
+    from agent.settings_files import load_config
+
+    address = _address(metrics)
+    assignment = assign(load_config(config), name)
+    rules = find_policy(config, policy)
+    logs.configure(level=log_level)
+    settings = Settings(
+        state=state,
+        events=events,
+        metrics=address,
+        limits=Limits(spool_bytes=spool_max_mb << 20),
+    )
+    run(assignment, rules, settings, version("mailcanary"))
