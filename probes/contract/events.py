@@ -205,7 +205,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="ch
 
 
 class MailboxHealth(msgspec.Struct, frozen=True, kw_only=True):
-    """How the reading of one mailbox goes. ``watermark_ns`` as in ``docs/concepts.md``."""
+    """How the reading of one mailbox goes. ``watermark_ns`` as in ``docs/events.md``."""
 
     state: str
     watermark_ns: int | None
