@@ -49,8 +49,8 @@ def carrier(
     should leave from, ``agent`` the HELO name and source addresses of the agent, if known.
 
     The relay is as planned where a hop was written by it, or the hop after it came from it. It is
-    another where the host that took the canary from the agent goes by another name; that name is
-    ``relay_seen``. The egress address is the connecting address of the first hop that another
+    another where the host that took the canary from the agent goes by another name, and the mail
+    did not leave from the planned address either; that name is ``relay_seen``. The egress address is the connecting address of the first hop that another
     host than the carrying one wrote. ``None`` where the chain tells neither.
     """
     planned = _host(relay)
@@ -65,9 +65,13 @@ def carrier(
     egress_seen = leaving.address if leaving is not None else None
     if as_planned is None and relay_seen is None and egress_seen is None:
         return None
+    egress_as_planned = egress_seen in expected if egress_seen and expected else None
+    if as_planned is False and egress_as_planned:
+        # A strange name, but the planned relay's own address: more likely an alias than a detour.
+        as_planned = None
     return Carrier(
         relay_as_planned=as_planned,
-        egress_as_planned=egress_seen in expected if egress_seen and expected else None,
+        egress_as_planned=egress_as_planned,
         relay_seen=relay_seen,
         egress_seen=egress_seen,
     )

@@ -104,6 +104,19 @@ def test_a_relay_that_calls_itself_otherwise_in_by_is_known_by_helo_or_address()
     )
 
 
+def test_a_strange_name_with_the_planned_egress_is_not_called_another_relay() -> None:
+    judged = judge(
+        hop("alias.internal", AGENT, "192.0.2.10"), hop("mx.acme.example", "x.internal", EGRESS)
+    )
+
+    assert judged == Carrier(
+        relay_as_planned=None,
+        egress_as_planned=True,
+        relay_seen="alias.internal",
+        egress_seen=EGRESS,
+    )
+
+
 def test_a_relay_that_writes_no_received_field() -> None:
     """Its name in HELO tells it; without that, only the egress is known."""
     assert judge(TO_MX) == judge(FROM_AGENT, TO_MX)
