@@ -5,7 +5,9 @@ Opportunistic TLS must go on, so here the chain that the relay sent is judged be
 (``cryptography``'s path validation, RFC 5280). Nothing is allowed on the ground of this verdict.
 """
 
+import re
 import ssl
+import warnings
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -14,11 +16,14 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509 import verification
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from probes.contract.units import NS_PER_S
 
 _HOUR_NS = 3600 * NS_PER_S
+_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 _NO_PATH = "candidates exhausted: all candidates exhausted with no interior errors"
 
 
@@ -26,7 +31,7 @@ _NO_PATH = "candidates exhausted: all candidates exhausted with no interior erro
 def not_after_ns(der: bytes) -> int | None:
     """When the certificate expires, nanoseconds since the epoch; ``None`` if it cannot be read."""
     try:
-        end = x509.load_der_x509_certificate(der).not_valid_after_utc
+        end = _load(der).not_valid_after_utc
     except ValueError:
         return None
     return round(end.timestamp()) * NS_PER_S
@@ -49,7 +54,7 @@ def problem(chain: tuple[bytes, ...], host: str, ca_file: str | None, now_ns: in
 @lru_cache(maxsize=1024)
 def _judge(chain: tuple[bytes, ...], host: str, ca_file: str | None, now_s: int) -> str | None:
     try:
-        leaf, *others = (x509.load_der_x509_certificate(der) for der in chain)
+        leaf, *others = (_load(der) for der in chain)
     except ValueError as error:
         return f"the certificate cannot be read: {error}"
     now = datetime.fromtimestamp(now_s, UTC)
@@ -104,10 +109,8 @@ def _trusted(
     if leaf.subject == leaf.issuer and _signs(leaf, leaf):
         yield "self-signed"
         return
-    names = _names(leaf)
-    if not names or not roots:
-        # The validator needs a name to look for; any that the certificate has will do.
-        yield "its issuer could not be judged" if roots else "no trusted roots to judge it by"
+    if not roots:
+        yield "no trusted roots to judge it by"
         return
     # The expiry of the leaf is told apart, so look at a moment at which it was valid.
     second = timedelta(seconds=1)
@@ -116,23 +119,57 @@ def _trusted(
         verification.PolicyBuilder()
         .store(verification.Store(roots))
         .time(moment.replace(tzinfo=None))
-        .build_server_verifier(_some(names[0]))
+        .extension_policies(ca_policy=_authority_policy(), ee_policy=_server_policy())
+        # A server verifier would insist on a name; what is judged here is the path alone.
+        .build_client_verifier()
     )
     try:
         verifier.verify(leaf, others)
-    except verification.VerificationError as error:
+    except (verification.VerificationError, ValueError) as error:
         text = str(error).removeprefix("validation failed: ")
         if text.startswith(_NO_PATH):
             yield "not issued by a trusted authority"
         else:
-            yield f"its chain does not verify: {text.splitlines()[0][:200]}"
+            yield f"its chain does not verify: {text.partition(' (encountered')[0][:200]}"
 
 
-def _some(name: x509.DNSName | x509.IPAddress) -> x509.DNSName | x509.IPAddress:
-    """A name that ``name`` covers."""
-    if isinstance(name, x509.DNSName) and name.value.startswith("*."):
-        return x509.DNSName(f"any{name.value[1:]}")
-    return name
+# cryptography's own policies are those of public web authorities, which many a good private one
+# does not meet. These ask for what OpenSSL asks for.
+
+
+def _authority_policy() -> verification.ExtensionPolicy:
+    def is_authority(
+        _policy: verification.Policy, _cert: x509.Certificate, found: x509.BasicConstraints
+    ) -> None:
+        if not found.ca:
+            raise ValueError("an issuer is no certificate authority")
+
+    def may_sign(
+        _policy: verification.Policy, _cert: x509.Certificate, found: x509.KeyUsage | None
+    ) -> None:
+        if found is not None and not found.key_cert_sign:
+            raise ValueError("an issuer may not sign certificates")
+
+    agnostic = verification.Criticality.AGNOSTIC
+    return (
+        verification.ExtensionPolicy.permit_all()
+        .require_present(x509.BasicConstraints, agnostic, is_authority)
+        .may_be_present(x509.KeyUsage, agnostic, may_sign)
+    )
+
+
+def _server_policy() -> verification.ExtensionPolicy:
+    def may_serve(
+        _policy: verification.Policy, _cert: x509.Certificate, found: x509.ExtendedKeyUsage | None
+    ) -> None:
+        serving = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE)
+        if found is not None and not any(usage in serving for usage in found):
+            raise ValueError("the certificate is not for servers")
+
+    agnostic = verification.Criticality.AGNOSTIC
+    return verification.ExtensionPolicy.permit_all().may_be_present(
+        x509.ExtendedKeyUsage, agnostic, may_serve
+    )
 
 
 def _signs(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
@@ -145,20 +182,26 @@ def _signs(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
 
 @lru_cache(maxsize=16)
 def _roots(ca_file: str | None) -> list[x509.Certificate]:
-    """The trusted roots: those of ``ca_file``, or the system's as OpenSSL finds them."""
-    scratch = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    """The trusted roots: those of ``ca_file``, or the system's where OpenSSL looks for them."""
     paths = ssl.get_default_verify_paths()
     bundle = ca_file or paths.cafile
-    files = [bundle] if bundle else sorted(Path(paths.capath).iterdir()) if paths.capath else []
+    files = [Path(bundle)] if bundle else sorted(Path(paths.capath).iterdir())
+    roots = []
     for file in files:
         try:
-            scratch.load_verify_locations(cafile=file)
-        except OSError:  # ssl.SSLError is one; a directory may hold anything
+            text = file.read_bytes()
+        except OSError:  # a directory may hold anything
             continue
-    roots = []
-    for der in scratch.get_ca_certs(binary_form=True):
-        try:
-            roots.append(x509.load_der_x509_certificate(der))
-        except ValueError:
-            continue
+        for pem in _PEM.findall(text):
+            try:
+                roots.append(_load(ssl.PEM_cert_to_DER_cert(pem.decode("ascii"))))
+            except ValueError:
+                continue
     return roots
+
+
+def _load(der: bytes) -> x509.Certificate:
+    with warnings.catch_warnings():
+        # Real roots have odd serial numbers; no reader of ours can do anything about them.
+        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+        return x509.load_der_x509_certificate(der)

@@ -87,9 +87,9 @@ class Conversation:
         response = await self._ask(b"EHLO", name)
         if response.code in _NO_EHLO:
             self._extensions, self._auth_methods = {}, []
-            self._require(await self._ask(b"HELO", name))
+            self._require(await self._ask(b"HELO", name), step=Stage.EHLO)
             return
-        self._require(response)
+        self._require(response, step=Stage.EHLO)
         self._extensions, self._auth_methods = parse_esmtp_extensions(response.message)
 
     async def _upgrade(self) -> None:
@@ -206,8 +206,14 @@ class Conversation:
         except SMTPServerDisconnected as error:
             raise self._lost(error) from error
 
-    def _require(self, response: SMTPResponse, wanted: Container[int] | None = None) -> None:
-        judged = verdict(self._phases.stage, response.code, wanted)
+    def _require(
+        self,
+        response: SMTPResponse,
+        wanted: Container[int] | None = None,
+        step: Stage | None = None,
+    ) -> None:
+        """Go on only after a good reply; ``step`` is what it replies to within the stage."""
+        judged = verdict(step or self._phases.stage, response.code, wanted)
         if judged is None:
             return
         result, reason = judged

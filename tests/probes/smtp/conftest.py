@@ -106,34 +106,44 @@ class Certificates:
     ca: trustme.CA
     ca_file: str
     directory: Path
-    _contexts: dict[str, ssl.SSLContext] = field(default_factory=dict)
+    _files: dict[str, Path] = field(default_factory=dict)
 
     def context(self, kind: str) -> ssl.SSLContext:
-        """``good``, ``expired``, ``wrong-name``, ``foreign`` (an unknown CA) or ``self-signed``."""
-        if kind not in self._contexts:
-            self._contexts[kind] = self._make(kind)
-        return self._contexts[kind]
-
-    def _make(self, kind: str) -> ssl.SSLContext:
+        """A server that shows the certificate of a kind: ``good``, ``intermediate``, ``expired``,
+        ``wrong-name``, ``foreign`` (of an unknown CA) or ``self-signed``.
+        """
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self._file(kind))
+        return context
+
+    def not_after(self, kind: str) -> datetime:
+        """When that certificate expires."""
+        leaf = x509.load_pem_x509_certificates(self._file(kind).read_bytes())[0]
+        return leaf.not_valid_after_utc
+
+    def not_after_ns(self, kind: str) -> int:
+        """The same in nanoseconds since the epoch."""
+        return round(self.not_after(kind).timestamp()) * 10**9
+
+    def _file(self, kind: str) -> Path:
+        if kind not in self._files:
+            self._files[kind] = self.directory / f"{kind}.pem"
+            self._files[kind].write_bytes(self._pem(kind))
+        return self._files[kind]
+
+    def _pem(self, kind: str) -> bytes:
         now = datetime.now(UTC)
         if kind == "self-signed":
-            chain = self.directory / "self-signed.pem"
-            chain.write_bytes(self_signed(HOST, now))
-            context.load_cert_chain(chain)
-            return context
+            return self_signed(HOST, now)
         issuer = trustme.CA() if kind == "foreign" else self.ca
         if kind == "intermediate":
             issuer = self.ca.create_child_ca()
-        expired = kind == "expired"
-        name = "other.test" if kind == "wrong-name" else HOST
         certificate = issuer.issue_cert(
-            name,
+            "other.test" if kind == "wrong-name" else HOST,
             not_before=now - timedelta(days=30),
-            not_after=now + timedelta(days=-2 if expired else 30),
+            not_after=now + timedelta(days=-2 if kind == "expired" else 30),
         )
-        certificate.configure_cert(context)
-        return context
+        return certificate.private_key_and_cert_chain_pem.bytes()
 
 
 def self_signed(name: str, now: datetime) -> bytes:

@@ -40,6 +40,10 @@ class Peer:
         self.content = await self._reader.readuntil(b"\r\n.\r\n")
         return self.content
 
+    async def some(self) -> bytes:
+        """What comes next, whatever it is."""
+        return await self._reader.read(65536)
+
     async def gone(self) -> bytes:
         """Wait until the client closes; what it said until then."""
         try:
