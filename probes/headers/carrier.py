@@ -50,8 +50,9 @@ def carrier(
 
     The relay is as planned where a hop was written by it, or the hop after it came from it. It is
     another where the host that took the canary from the agent goes by another name, and the mail
-    did not leave from the planned address either; that name is ``relay_seen``. The egress address is the connecting address of the first hop that another
-    host than the carrying one wrote. ``None`` where the chain tells neither.
+    did not leave from the planned address either; that name is ``relay_seen``. The egress address
+    is the connecting address of the first hop that another host than the carrying one wrote.
+    ``None`` where the chain tells neither.
     """
     planned = _host(relay)
     expected = frozenset(filter(None, map(parse_address, egress)))
