@@ -138,12 +138,6 @@ def _trusted(
 
 
 def _authority_policy() -> verification.ExtensionPolicy:
-    def is_authority(
-        _policy: verification.Policy, _cert: x509.Certificate, found: x509.BasicConstraints
-    ) -> None:
-        if not found.ca:
-            raise ValueError("an issuer is no certificate authority")
-
     def may_sign(
         _policy: verification.Policy, _cert: x509.Certificate, found: x509.KeyUsage | None
     ) -> None:
@@ -153,7 +147,7 @@ def _authority_policy() -> verification.ExtensionPolicy:
     agnostic = verification.Criticality.AGNOSTIC
     return (
         verification.ExtensionPolicy.permit_all()
-        .require_present(x509.BasicConstraints, agnostic, is_authority)
+        .require_present(x509.BasicConstraints, agnostic, None)
         .may_be_present(x509.KeyUsage, agnostic, may_sign)
     )
 

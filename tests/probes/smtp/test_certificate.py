@@ -112,7 +112,7 @@ def certify(
         (True, [ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE], None),
         (True, [], None),
         (True, [ExtendedKeyUsageOID.CLIENT_AUTH], "the certificate is not for servers"),
-        (False, [ExtendedKeyUsageOID.SERVER_AUTH], "an issuer is no certificate authority"),
+        (False, [ExtendedKeyUsageOID.SERVER_AUTH], "basicConstraints.cA must be asserted"),
     ],
 )
 def test_a_plain_private_authority(
