@@ -82,6 +82,9 @@ Percent = Annotated[
 ]
 """A ratio; written as a percentage."""
 
+Version = Annotated[Literal[1], BeforeValidator(_version)]
+"""The version of a file's format; there is one so far."""
+
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 LabelKey = Annotated[str, StringConstraints(pattern=LABEL_KEY_PATTERN)]
 LabelValue = Annotated[str, StringConstraints(min_length=1, max_length=128)]
@@ -185,6 +188,7 @@ class Relay(Model):
     source_address: IpAddress | None = None
     """Local address from which the agent connects to this relay."""
     received_as: tuple[Host, ...] = ()
+    """Names under which it shows in Received fields, besides host."""
     egress: tuple[IpAddress, ...] = ()
     """Addresses that the relay's mail leaves from; no two relays share one."""
     capacity: PerMinute | None = None
@@ -329,7 +333,7 @@ class Customer(Model):
 class Config(Model):
     """All that mailcanary measures."""
 
-    version: Annotated[Literal[1], BeforeValidator(_version)]
+    version: Version
     """Version of the file's format."""
     defaults: Defaults = Defaults()
     """What holds where a rule does not say otherwise."""

@@ -20,6 +20,8 @@ _PRIME = (1 << 61) - 1
 Side = Literal["agent", "relay", "mailbox"]
 """Which of a path's three ends a component belongs to."""
 
+_PLURALS: dict[Side, str] = {"agent": "agents", "relay": "relays", "mailbox": "mailboxes"}
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Component:
@@ -31,8 +33,13 @@ class Component:
     kind: str
     name: str
 
+    @property
+    def is_item(self) -> bool:
+        """Whether it is an agent, a relay or a mailbox, and not what several have in common."""
+        return self.kind == self.side
+
     def __str__(self) -> str:
-        owner = f" of {self.side}s" if self.kind == "label" else ""
+        owner = f" of {_PLURALS[self.side]}" if self.kind == "label" else ""
         return f"{self.kind} {self.name}{owner}"
 
 
@@ -54,9 +61,16 @@ class Ambiguity:
         names = [str(component) for component in self.components]
         if len(names) == 1:
             return f"{names[0]} is measured on one path only, {self.example}; {self.advice}"
-        shown = ", ".join(names[:-1]) + " and " + names[-1]
+        items = [str(component) for component in self.components if component.is_item]
+        if not self.across and items:
+            names.remove(items[0])
+            return f"{items[0]} alone has {_and(names)}: their faults look the same; {self.advice}"
         on = "the same path" if self.paths == 1 else f"the same {self.paths} paths"
-        return f"{shown} are measured on {on}: their faults look the same; {self.advice}"
+        return f"{_and(names)} are measured on {on}: their faults look the same; {self.advice}"
+
+
+def _and(names: list[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def ambiguities(config: Config) -> list[Ambiguity]:
@@ -156,7 +170,7 @@ def _number(side: Side, name: str) -> int:
 
 def _example(component: Component, group: Group) -> str:
     path = {"agent": group.agents[0], "relay": group.relays[0], "mailbox": group.mailboxes[0]}
-    if component.kind == component.side:
+    if component.is_item:
         path[component.side] = component.name
     return "|".join(path.values())
 
@@ -185,7 +199,7 @@ def _advice(members: tuple[Component, ...], group: Group) -> str:
         ]
         return f"{rule} {' or '.join(wanted)}"
     side = members[0].side
-    shared = [member for member in members if member.kind in ("label", "domain")]
+    shared = [member for member in members if not member.is_item]
     if len(shared) == len(members):
         return f"{rule} {_article(side)} to which only some of these apply"
     return f"{rule} a second {side} with {shared[0]}"

@@ -82,8 +82,8 @@ def test_a_relay_alone_in_its_zone() -> None:
     (first, *_) = [entry for entry in ambiguities(config) if "zone" in str(entry)]
     assert not first.across
     assert str(first) == (
-        "label zone=a of relays and relay r1 are measured on the same 4 paths: their faults look "
-        "the same; let rule 1 of customer acme select a second relay with label zone=a of relays"
+        "relay r1 alone has label zone=a of relays: their faults look the same; "
+        "let rule 1 of customer acme select a second relay with label zone=a of relays"
     )
 
 

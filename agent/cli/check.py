@@ -1,0 +1,213 @@
+"""``mailcanary check``: is the configuration sound, and what does it come to?"""
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from agent.settings_files import file_sets, read_sources
+from probes.contract.config.loader import parse_config
+from probes.contract.config.models import Config
+from probes.contract.config.rates import Usage
+from probes.contract.config.selection import groups
+from probes.contract.config.separability import Ambiguity, ambiguities
+from probes.contract.errors import ConfigError, Problem
+from probes.contract.plan import plan
+
+_SHOWN = 3
+"""Warnings of one sort that are printed; --json has all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What one sound configuration comes to; rates are canaries a minute."""
+
+    file: str
+    relays: list[dict[str, Any]]
+    mailboxes: list[dict[str, Any]]
+    customers: list[dict[str, Any]]
+    agents: list[dict[str, Any]]
+    warnings: list[Ambiguity]
+
+
+def summary(file: str, config: Config) -> Summary:
+    """The rates and warnings of ``config``, read from ``file``."""
+    rates = plan(config).rates()
+    paths: defaultdict[str, int] = defaultdict(int)
+    for group in groups(config):
+        for agent in group.agents:
+            paths[agent] += group.paths // len(group.agents)
+    relays = [
+        _rate(relay.name, rates.relays.get(relay.name, 0.0), relay.max_per_minute)
+        | {"rotation": relay.rotation.value}
+        for relay in config.relays
+    ]
+    mailboxes = [
+        _rate(name, rates.mailboxes.get(name, 0.0), box.max_per_minute)
+        for customer in config.customers
+        for box in customer.mailboxes
+        for name in [f"{customer.name}/{box.name}"]
+    ]
+    customers = []
+    for customer in config.customers:
+        usage = rates.customers.get(customer.name, Usage())
+        quota = customer.quota
+        customers.append(
+            {"name": customer.name, "paths": usage.paths, "max_paths": quota.paths}
+            | _rate(customer.name, usage.per_minute, quota.per_minute)
+        )
+    agents = [
+        {
+            "name": agent.name,
+            "paths": paths[agent.name],
+            "per_minute": round(rates.agents.get(agent.name, 0.0), 6),
+        }
+        for agent in config.agents
+    ]
+    return Summary(file, relays, mailboxes, customers, agents, ambiguities(config))
+
+
+def _rate(name: str, rate: float, limit: float) -> dict[str, Any]:
+    return {"name": name, "per_minute": round(rate, 6), "max_per_minute": limit}
+
+
+def check(
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE...",
+            help="Main files, each read with the customers.d/*.yaml beside it.",
+        ),
+    ],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object on stdout, problems included.")
+    ] = False,
+) -> None:
+    """Check configuration files and show what their canaries come to.
+
+    Exit code 0: sound (warnings may be printed); 1: problems, all of them listed; 2: wrong usage.
+    """
+    problems: list[Problem] = []
+    summaries: list[Summary] = []
+    try:
+        for files_of_one in file_sets(files):
+            try:
+                config = parse_config(read_sources(files_of_one))
+                summaries.append(summary(str(files_of_one.main), config))
+            except ConfigError as error:
+                problems += error.problems
+    except ConfigError as error:
+        problems += error.problems
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    if as_json:
+        typer.echo(json.dumps(_as_json(problems, summaries), ensure_ascii=False))
+    else:
+        _print(problems, summaries)
+    if problems:
+        raise typer.Exit(1)
+
+
+def _as_json(problems: list[Problem], summaries: list[Summary]) -> dict[str, Any]:
+    return {
+        "ok": not problems,
+        "problems": [
+            {
+                "file": problem.file,
+                "line": problem.line or None,
+                "path": problem.path,
+                "found": problem.found,
+                "allowed": problem.allowed,
+            }
+            for problem in problems
+        ],
+        "configs": [
+            {
+                "file": entry.file,
+                "relays": entry.relays,
+                "mailboxes": entry.mailboxes,
+                "customers": entry.customers,
+                "agents": entry.agents,
+                "warnings": [
+                    {
+                        "components": [str(component) for component in warning.components],
+                        "paths": warning.paths,
+                        "across": warning.across,
+                        "advice": warning.advice,
+                        "text": str(warning),
+                    }
+                    for warning in entry.warnings
+                ],
+            }
+            for entry in summaries
+        ],
+    }
+
+
+def _print(problems: list[Problem], summaries: list[Summary]) -> None:
+    for problem in problems:
+        typer.echo(str(problem), err=True)
+    if problems:
+        plural = "s" if len(problems) > 1 else ""
+        typer.echo(f"{len(problems)} problem{plural}", err=True)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        # Nothing that a file or a pipe has to be rid of: no lines, no wrapping.
+        console = Console(highlight=False, width=1000)
+    for entry in summaries:
+        console.print(f"{entry.file}: ok", markup=False, soft_wrap=True)
+        _print_rates(console, entry)
+        _print_warnings(console, entry.warnings)
+
+
+def _print_rates(console: Console, entry: Summary) -> None:
+    limited = ("canaries/min", "max", "used")
+    relays = _table(console, "relay", *limited, "rotation")
+    for row in entry.relays:
+        relays.add_row(row["name"], *_limited(row), row["rotation"])
+    mailboxes = _table(console, "mailbox", *limited)
+    for row in entry.mailboxes:
+        mailboxes.add_row(row["name"], *_limited(row))
+    customers = _table(console, "customer", *limited, "paths", "max paths")
+    for row in entry.customers:
+        paths = (str(row["paths"]), str(row["max_paths"]))
+        customers.add_row(row["name"], *_limited(row), *paths)
+    agents = _table(console, "agent", "canaries/min", "paths")
+    for row in entry.agents:
+        agents.add_row(row["name"], f"{row['per_minute']:.4g}", str(row["paths"]))
+    for table in (relays, mailboxes, customers, agents):
+        if table.row_count:
+            console.print(table)
+
+
+def _table(console: Console, name: str, *columns: str) -> Table:
+    table = Table(box=SIMPLE_HEAD if console.is_terminal else None, pad_edge=False)
+    table.add_column(name, no_wrap=True)
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    return table
+
+
+def _limited(row: dict[str, Any]) -> tuple[str, str, str]:
+    rate, limit = row["per_minute"], row["max_per_minute"]
+    return f"{rate:.4g}", f"{limit:.6g}", f"{rate / limit:.0%}"
+
+
+def _print_warnings(console: Console, warnings: list[Ambiguity]) -> None:
+    sorts: defaultdict[tuple[str, ...], list[Ambiguity]] = defaultdict(list)
+    for warning in warnings:
+        # Within one side the right people are called either way.
+        level = "warning" if warning.across or len(warning.components) == 1 else "note"
+        sorts[level, *(component.kind for component in warning.components)].append(warning)
+    for (level, *_), alike in sorts.items():
+        lines = [str(warning) for warning in alike[:_SHOWN]]
+        if len(alike) > _SHOWN:
+            lines.append(f"… and {len(alike) - _SHOWN} more like that (--json lists all)")
+        for line in lines:
+            console.print(f"{level}: {line}", markup=False, soft_wrap=True)

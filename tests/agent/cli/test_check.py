@@ -1,0 +1,133 @@
+"""``mailcanary check``: exit codes, all problems, the rates, the warnings, and plain output."""
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from agent.cli.check import check
+
+EXAMPLES = Path(__file__).parents[3] / "examples"
+SMALL = EXAMPLES / "small.yaml"
+FLEET = EXAMPLES / "fleet" / "mailcanary.yaml"
+
+app = typer.Typer()
+app.command()(check)
+runner = CliRunner()
+
+
+def test_a_sound_file_shows_its_rates_and_warnings() -> None:
+    result = runner.invoke(app, [str(SMALL)])
+    assert result.exit_code == 0, result.output
+    assert result.stderr == ""
+    lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
+    assert lines[0] == f"{SMALL}: ok"
+    assert "relay-a1 1 120 1% in" in lines
+    assert "acme/inbox 1 30 3%" in lines
+    assert "acme 1 200 0% 1 500" in lines
+    assert "sfo 1 1" in lines
+    assert lines[-1].startswith("warning: agent sfo, domain acme.example, mailbox acme/inbox and")
+
+
+def test_without_a_terminal_nothing_but_text_is_printed() -> None:
+    result = runner.invoke(app, [str(FLEET)])
+    assert result.stdout.replace("…", "").isascii()
+    assert "\x1b" not in result.stdout
+
+
+def test_customers_files_beside_the_main_file_count() -> None:
+    result = runner.invoke(app, [str(FLEET), "--json"])
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert report["ok"] is True
+    assert report["problems"] == []
+    (config,) = report["configs"]
+    assert config["file"] == str(FLEET)
+    usage = {row["name"]: (row["paths"], row["per_minute"]) for row in config["customers"]}
+    assert usage == {"monitor": (0, 0.0), "acme": (26, 12.4), "globex": (16, 1.6)}
+    assert {row["name"]: row["rotation"] for row in config["relays"]}["relay-b2"] == "out"
+    assert {row["name"]: row["paths"] for row in config["agents"]} == {
+        "sfo": 20,
+        "fra": 22,
+        "on-relay-a1": 0,
+    }
+    assert all(warning["advice"] for warning in config["warnings"])
+
+
+def test_every_problem_of_every_file_is_printed(tmp_path: Path) -> None:
+    one, two = tmp_path / "one.yaml", tmp_path / "two.yaml"
+    one.write_text("version: 2\nrelais: []\n")
+    two.write_text("version: 1\nrelays: [{name: A, host: a}]\n")
+    result = runner.invoke(app, [str(one), str(two), str(SMALL)])
+    assert result.exit_code == 1
+    names = "a name of 1 to 63 lower-case letters, digits, dots, dashes, underscores"
+    keys = "agents, customers, defaults, relays, timeouts, version"
+    unknown = "the unknown key 'relais' (did you mean 'relays'?)"
+    assert result.stderr.splitlines() == [
+        f"{one}:1: version: found the number 2, allowed is 1",
+        f"{one}:2: relais: found {unknown}, allowed is {keys}",
+        f"{two}:2: relays[0].name: found 'A', allowed is {names}",
+        "3 problems",
+    ]
+    assert f"{SMALL}: ok" in result.stdout
+
+
+def test_problems_as_json(tmp_path: Path) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text("version: 2\n")
+    result = runner.invoke(app, [str(file), str(tmp_path / "none.yaml"), "--json"])
+    assert result.exit_code == 1
+    assert json.loads(result.stdout) == {
+        "ok": False,
+        "problems": [
+            {
+                "file": str(file),
+                "line": 1,
+                "path": "version",
+                "found": "the number 2",
+                "allowed": "1",
+            },
+            {
+                "file": str(tmp_path / "none.yaml"),
+                "line": None,
+                "path": "",
+                "found": "no such file or directory",
+                "allowed": "a readable file",
+            },
+        ],
+        "configs": [],
+    }
+
+
+def test_many_alike_warnings_are_cut_short(tmp_path: Path) -> None:
+    relays = "".join(
+        f"  - {{name: r{n}, host: r{n}.example, labels: {{zone: z{n}}}}}\n" for n in range(10)
+    )
+    text = SMALL.read_text()
+    text = text[: text.index("relays:")] + "relays:\n" + relays + text[text.index("agents:") :]
+    file = tmp_path / "many.yaml"
+    file.write_text(text)
+    result = runner.invoke(app, [str(file)])
+    assert "note: … and 7 more like that (--json lists all)" in result.stdout.splitlines()
+    report = json.loads(runner.invoke(app, [str(file), "--json"]).stdout)
+    assert len(report["configs"][0]["warnings"]) > 10
+
+
+@pytest.mark.parametrize("arguments", [[], ["--nonsense", str(SMALL)]])
+def test_wrong_usage_is_two(arguments: list[str]) -> None:
+    assert runner.invoke(app, arguments).exit_code == 2
+
+
+def test_a_customer_file_alone_is_wrong_usage() -> None:
+    customer = FLEET.parent / "customers.d" / "acme.yaml"
+    assert runner.invoke(app, [str(customer)]).exit_code == 2
+    assert runner.invoke(app, [str(customer), str(FLEET)]).exit_code == 0
+
+
+def test_on_a_terminal_colour_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert "\x1b[1m" in runner.invoke(app, [str(SMALL)]).stdout
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[3" not in runner.invoke(app, [str(SMALL)]).stdout
