@@ -53,10 +53,6 @@ class ImapFailure(MailcanaryError):  # noqa: N818 - a failure of the server's, n
         self.detail = detail
         super().__init__(f"{stage}: {reason}: {detail}")
 
-    def again(self) -> "ImapFailure":
-        """The same failure as a new exception, so that a traceback tells of one raise only."""
-        return ImapFailure(self.stage, self.reason, self.detail)
-
 
 class ProtocolError(Exception):
     """The server sent what IMAP does not allow; becomes an :class:`ImapFailure`."""

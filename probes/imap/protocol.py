@@ -46,6 +46,7 @@ class Request(aioimaplib.Command):  # type: ignore[misc]  # aioimaplib ships no 
         super().__init__(name, tag, *arguments, prefix=prefix)
         self.answers = list(answers)
         self.continuations: list[bytes] = []
+        self.status: Status | None = None
 
     def __str__(self) -> str:
         return str(super().__repr__())
@@ -105,7 +106,6 @@ class ImapProtocol(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]  # as 
         self._on_dead = on_dead
         self._redact = redact
         self._request: Request | None = None
-        self._status: Status = "BAD"
 
     # What asyncio and aioimaplib call.
 
@@ -157,8 +157,15 @@ class ImapProtocol(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]  # as 
 
     def check_alive(self) -> None:
         """Raise the failure that ended the connection, if it has ended."""
-        if self.failure is not None:
-            raise self.failure.again()
+        if self.over():
+            raise self._ended()
+
+    def _ended(self) -> ImapFailure:
+        failure = self.failure
+        if failure is None:
+            return ImapFailure(self.step, Reason.LOCAL, "the command ended without a reply")
+        # A new exception each time, so that a traceback tells of one raise only.
+        return ImapFailure(failure.stage, failure.reason, failure.detail)
 
     def fail(self, step: Step, reason: Reason, detail: str) -> ImapFailure:
         """A failure to raise that leaves the connection as it is."""
@@ -190,13 +197,15 @@ class ImapProtocol(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]  # as 
             if self._request is not None:
                 self.die(Reason.INTERRUPTED, f"{request.name} was given up")
                 self._request = None
-        self.check_alive()
+        if request.status is None:
+            raise self._ended()
+        # A reply counts, even if the connection has ended since.
         text = request.response.lines[-1]
-        if self._status == "BAD":
+        if request.status == "BAD":
             self.step = step
             self.die(Reason.PROTOCOL, f"the server answered BAD: {self.said(text)}")
-            self.check_alive()
-        return Reply(self._status, text)
+            raise self._ended()
+        return Reply(request.status, text)
 
     # How a response finds its place.
 
@@ -235,5 +244,5 @@ class ImapProtocol(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]  # as 
             self.pending_async_commands.pop(request.untagged_resp_name, None)
         self._request = None
         self.step = ImapStage.BETWEEN
-        self._status = status
+        request.status = status
         request.close(text, status)
