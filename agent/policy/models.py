@@ -4,21 +4,81 @@ The policy lies with the agent and is the operator's. What the configuration ask
 or a collector's, is carried out only as far as the policy allows.
 """
 
-from ipaddress import IPv4Network, IPv6Network
-from typing import Annotated, Literal
+import re
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_network
+from typing import Annotated, Any
 
-from pydantic import Field, StringConstraints
+from pydantic import (
+    BeforeValidator,
+    StringConstraints,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 
-from probes.contract.config.models import Model, SecretName
+from probes.contract.config.models import Model, SecretName, Version
 
-Endpoint = Annotated[
-    str, StringConstraints(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$")
-]
-"""``host:port``, as the configuration names it; an IPv6 address in brackets."""
+_ENDPOINT = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]{1,253})):([1-9][0-9]{0,4})")
+_KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
-Network = IPv4Network | IPv6Network
+
+def endpoint(host: str, port: int) -> str:
+    """``host:port`` in the one form in which the policy compares it: lower case, the shortest form
+    of an IPv6 address, in brackets."""
+    try:
+        return f"[{IPv6Address(host)}]:{port}"
+    except ValueError:
+        return f"{host.lower()}:{port}"
+
+
+def _endpoint(value: object) -> object:
+    # An error of one field, in words, and only one.
+    found = _ENDPOINT.fullmatch(value) if isinstance(value, str) else None
+    if found is not None and int(found[3]) <= 65535:
+        try:
+            return endpoint(str(IPv6Address(found[1])) if found[1] else found[2], int(found[3]))
+        except ValueError:
+            pass
+    raise ValueError("host:port, such as imap.acme.example:993 or [2001:db8::1]:25")
+
+
+def _network(value: object, handler: ValidatorFunctionWrapHandler) -> Any:
+    # One problem for the field, not one per member of the union; and no network from a number.
+    try:
+        if isinstance(value, str | IPv4Network | IPv6Network):
+            return handler(ip_network(value))
+    except (ValidationError, ValueError):
+        pass
+    raise ValueError("a network without host bits, such as 10.1.0.0/16 or 2001:db8::/32")
+
+
+def _key_id(value: object) -> object:
+    if isinstance(value, str) and _KEY_ID.fullmatch(value):
+        return value
+    raise ValueError("text of 1 to 64 letters, digits, dots, dashes, underscores")
+
+
+def _some(value: object) -> object:
+    # min_length would count the sound items only, and complain of a list that is not empty.
+    if value in ([], ()):
+        raise ValueError("at least one endpoint")
+    return value
+
+
+def _yes_or_no(value: object) -> object:
+    if not isinstance(value, bool):
+        raise ValueError("true or false")
+    return value
+
+
+Endpoint = Annotated[str, BeforeValidator(_endpoint)]
+"""``host:port`` with the host as the configuration names it; an IPv6 address in brackets. Kept in
+the form of :func:`endpoint`."""
+
+Network = Annotated[IPv4Network | IPv6Network, WrapValidator(_network)]
 FilePath = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
-KeyId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+YesOrNo = Annotated[bool, BeforeValidator(_yes_or_no)]
+KeyId = Annotated[str, BeforeValidator(_key_id)]
 
 
 class Sources(Model):
@@ -30,8 +90,8 @@ class Sources(Model):
     """
 
     directory: FilePath | None = None
-    credentials: bool = True
-    environment: bool = False
+    credentials: YesOrNo = True
+    environment: YesOrNo = False
 
 
 class SecretRule(Model):
@@ -41,8 +101,8 @@ class SecretRule(Model):
     """
 
     secret: SecretName
-    to: Annotated[tuple[Endpoint, ...], Field(min_length=1)]
-    unverified: bool = False
+    to: Annotated[tuple[Endpoint, ...], BeforeValidator(_some)]
+    unverified: YesOrNo = False
 
 
 class SigningKey(Model):
@@ -64,7 +124,7 @@ class Addresses(Model):
 
     ``allow`` makes exceptions from ``deny``. What is denied by default is what a customer has no
     business to point the agent at: this host, private and link-local networks, the cloud's metadata
-    service, multicast.
+    service, multicast, and addresses that tunnel to what cannot be seen from them.
     """
 
     deny: tuple[Network, ...] = (
@@ -78,10 +138,15 @@ class Addresses(Model):
         IPv4Network("192.168.0.0/16"),
         IPv4Network("198.18.0.0/15"),
         IPv4Network("224.0.0.0/3"),
-        IPv6Network("::/128"),
-        IPv6Network("::1/128"),
+        # ::, ::1, and the IPv4-compatible form that RFC 4291 deprecates.
+        IPv6Network("::/96"),
+        # NAT64 within one network (RFC 8215): where the IPv4 address lies in it nobody can tell.
+        IPv6Network("64:ff9b:1::/48"),
+        # Teredo (RFC 4380).
+        IPv6Network("2001::/32"),
         IPv6Network("fc00::/7"),
         IPv6Network("fe80::/10"),
+        IPv6Network("fec0::/10"),
         IPv6Network("ff00::/8"),
     )
     allow: tuple[Network, ...] = ()
@@ -90,7 +155,7 @@ class Addresses(Model):
 class PolicyFile(Model):
     """The whole policy file."""
 
-    version: Literal[1]
+    version: Version
     keys: Keys
     sources: Sources = Sources()
     secrets: tuple[SecretRule, ...] = ()
