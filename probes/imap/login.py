@@ -1,5 +1,6 @@
 """The steps from the greeting to an account: capabilities and authentication."""
 
+import asyncio
 from base64 import b64decode, b64encode
 from collections.abc import Callable
 
@@ -40,6 +41,29 @@ def redactor(target: ImapTarget) -> Callable[[str], str]:
         return text
 
     return redact
+
+
+async def greet(protocol: ImapProtocol, view: FolderView, limit_s: float) -> None:
+    """Wait for the server's greeting, and note the capabilities that it may name.
+
+    Raises:
+        ImapFailure: at BANNER.
+    """
+    try:
+        async with asyncio.timeout(limit_s):
+            line = await protocol.greeting
+    except TimeoutError:
+        protocol.die(Reason.TIMEOUT, f"no greeting within {limit_s:g} s")
+        line = b""
+    protocol.check_alive()
+    kind = line[2:].split(b" ", 1)[0].upper() if line.startswith(b"* ") else b""
+    if kind == b"BYE":
+        raise protocol.fail(Stage.BANNER, Reason.REFUSED, protocol.said(line[6:]))
+    if kind not in (b"OK", b"PREAUTH"):
+        detail = f"the server's greeting is {protocol.said(line)!r}"
+        raise protocol.fail(Stage.BANNER, Reason.PROTOCOL, detail)
+    protocol.state = aioimaplib.NONAUTH if kind == b"OK" else aioimaplib.AUTH
+    view.note_capabilities(line.split(b" ", 2)[-1])
 
 
 async def log_in(protocol: ImapProtocol, view: FolderView, target: ImapTarget) -> None:

@@ -15,12 +15,12 @@ from typing import Self
 
 import aioimaplib
 
-from probes.contract.stages import Reason, Stage
+from probes.contract.stages import Reason
 from probes.imap.connect import connect
 from probes.imap.framing import KEEP_LITERAL
 from probes.imap.idling import idle_until
 from probes.imap.items import FetchReply, parse_fetch
-from probes.imap.login import log_in, redactor
+from probes.imap.login import greet, log_in, redactor
 from probes.imap.model import (
     MAX_UID,
     AddressPolicy,
@@ -95,7 +95,7 @@ class FolderSession:
         session = cls(target, folder, items, clock)
         session._protocol = await connect(target, permits, session._make_protocol)
         try:
-            await session._greet()
+            await greet(session._protocol, session._view, target.command_timeout_s)
             await log_in(session._protocol, session._view, target)
             await session._select()
         except BaseException:
@@ -301,25 +301,6 @@ class FolderSession:
             detail = f"the server answered NO: {self._protocol.said(reply.text)}"
             raise self._protocol.fail(step, Reason.REFUSED, detail)
         return reply.text
-
-    async def _greet(self) -> None:
-        protocol = self._protocol
-        limit_s = self._target.command_timeout_s
-        try:
-            async with asyncio.timeout(limit_s):
-                line = await protocol.greeting
-        except TimeoutError:
-            protocol.die(Reason.TIMEOUT, f"no greeting within {limit_s:g} s")
-            line = b""
-        protocol.check_alive()
-        kind = line[2:].split(b" ", 1)[0].upper() if line.startswith(b"* ") else b""
-        if kind == b"BYE":
-            raise protocol.fail(Stage.BANNER, Reason.REFUSED, protocol.said(line[6:]))
-        if kind not in (b"OK", b"PREAUTH"):
-            detail = f"the server's greeting is {protocol.said(line)!r}"
-            raise protocol.fail(Stage.BANNER, Reason.PROTOCOL, detail)
-        protocol.state = aioimaplib.NONAUTH if kind == b"OK" else aioimaplib.AUTH
-        self._view.note_capabilities(line.split(b" ", 2)[-1])
 
     async def _select(self) -> None:
         view = self._view
