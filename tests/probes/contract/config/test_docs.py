@@ -1,0 +1,60 @@
+"""``docs/config.md`` names every key, with the default that the models have."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from probes.contract.config.models import (
+    Agent,
+    Config,
+    Customer,
+    Defaults,
+    Imap,
+    Mailbox,
+    Relay,
+    Rule,
+    Timeouts,
+)
+from probes.contract.units import format_duration
+
+DOCS = (Path(__file__).parents[4] / "docs" / "config.md").read_text(encoding="utf-8")
+TABLES = {
+    Config: "## Main file",
+    Defaults: "### `defaults`",
+    Timeouts: "### `timeouts`",
+    Relay: "### `relays`",
+    Agent: "### `agents`",
+    Customer: "## Customers",
+    Mailbox: "### `mailboxes`",
+    Imap: "`imap`:",
+    Rule: "### `canaries`",
+}
+
+
+def _rows(model: type[BaseModel]) -> dict[str, str]:
+    """Keys and defaults in the first table after the model's heading."""
+    section = DOCS.partition(f"\n{TABLES[model]}\n")[2]
+    lines = section.splitlines()
+    start = next(index for index, line in enumerate(lines) if line.startswith("| ---"))
+    rows = {}
+    for line in lines[start + 1 :]:
+        if not line.startswith("|"):
+            break
+        _, key, default, *_ = (cell.strip() for cell in line.split("|"))
+        rows[key.strip("`")] = default
+    return rows
+
+
+@pytest.mark.parametrize("model", TABLES, ids=lambda model: model.__name__)
+def test_every_key_is_documented(model: type[BaseModel]) -> None:
+    rows = _rows(model)
+    assert list(rows) == list(model.model_fields)
+    for name, field in model.model_fields.items():
+        if field.is_required():
+            assert rows[name] == "required", name
+        elif type(field.default) is float:
+            written = (format_duration(field.default), f"{field.default:g}")
+            assert rows[name] in written, name
+        elif type(field.default) is int:
+            assert rows[name] == str(field.default), name
