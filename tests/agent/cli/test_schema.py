@@ -16,7 +16,10 @@ from agent.settings_files import load_config
 from probes.contract.event_schema import event_schema
 
 ROOT = Path(__file__).parents[3]
-EXAMPLES = sorted((ROOT / "examples").rglob("*.yaml"))
+# The agent's policy is a file of another kind.
+EXAMPLES = sorted(
+    file for file in (ROOT / "examples").rglob("*.yaml") if file.name != "policy.yaml"
+)
 MODELINE = re.compile(r"# yaml-language-server: \$schema=(\S+)\n")
 
 app = typer.Typer()
