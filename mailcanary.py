@@ -7,6 +7,7 @@ Exit codes: 0 it worked; 1 it did not, and standard error says why; 2 the comman
 ``mailcanary probe --nagios`` uses a Nagios plugin's (0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN).
 """
 
+import contextlib
 import importlib
 import sys
 from dataclasses import dataclass
@@ -16,7 +17,11 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
     from typer._click import Command, Context
+
+    from agent.embedded import Take
 
 __version__ = "0.1.0"
 
@@ -32,9 +37,9 @@ class Lazy:
 COMMANDS: dict[str, Lazy] = {
     "init": Lazy("agent.cli.init:init", "Write a commented starter configuration."),
     "check": Lazy("agent.cli.check:check", "Check a configuration and print its canary rates."),
-    "schema": Lazy("agent.cli.schema:schema", "Print the JSON Schema of the config or the events."),
-    "doctor": Lazy("agent.cli.doctor:doctor", "Try everything that a configuration names from here."),
-    "probe": Lazy("agent.cli.probe:probe", "Send one canary per selected path, now, and wait for it."),
+    "schema": Lazy("agent.cli.schema:schema", "Print the JSON Schema of config or events."),
+    "doctor": Lazy("agent.cli.doctor:doctor", "Try everything that a configuration names."),
+    "probe": Lazy("agent.cli.probe:probe", "Send one canary per selected path, now."),
     "agent": Lazy("agent.cli.agent:agent", "Run an agent: send canaries and read them back."),
     "demo": Lazy("mailcanary:demo", "See an outage on a mail estate of its own, in a minute."),
 }  # fmt: skip
@@ -99,6 +104,82 @@ def _root(
     ] = False,
 ) -> None:
     """Take the options that stand before a sub-command."""
+
+
+def demo(
+    duration: Annotated[
+        str, typer.Option("--duration", help="How long the story lasts: 15s to 80s.")
+    ] = "45s",
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Lines instead of a live table, also on a terminal.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print nothing but one JSON object at the end.")
+    ] = False,
+) -> None:
+    """See an outage on a mail estate inside this process, without root, servers or network.
+
+    Ten relays of two providers carry three customers' canaries. Then outbound port 25 of two of
+    them is filtered, as clouds do it: they accept mail and cannot pass it on. Exit code 0 when just
+    those two were found.
+    """
+    import asyncio
+    import json
+
+    from rich.console import Console
+
+    from agent import logs
+    from agent.app import loop_factory
+    from lab.demo.run import Demo
+    from lab.demo.show import LiveScreen, PlainScreen, Screen, closing
+    from lab.demo.story import plot, relays
+    from probes.contract.units import parse_duration
+
+    try:
+        story = plot(parse_duration(duration))
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--duration") from None
+    logs.configure(level="warning")
+    console = Console(stderr=as_json, quiet=as_json)
+    screen: Screen = PlainScreen(console)
+    if console.is_terminal and not plain and not as_json:
+        screen = LiveScreen(console, relays(), top=1.0)
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        result = runner.run(Demo(story, screen).run(_demo_agent))
+    if as_json:
+        sys.stdout.write(json.dumps(result) + "\n")
+    for line in closing(result):
+        console.print(line, highlight=False)
+    raise typer.Exit(0 if result["relays_hit"] == sorted(result["relays_filtered"]) else 1)
+
+
+@contextlib.asynccontextmanager
+async def _demo_agent(
+    document: "Mapping[str, Any]", secrets: "Mapping[str, str]", take: "Take"
+) -> "AsyncIterator[object]":
+    """An agent on the lab's configuration, with a spool that goes when the demo ends."""
+    import secrets as random_secrets
+    import tempfile
+    from pathlib import Path
+
+    from agent.agent import Limits
+    from agent.assignment import assign
+    from agent.embedded import as_environment, embedded, trusting_policy
+    from probes.contract.config.models import Config
+
+    config = Config.model_validate(document)
+    environment = as_environment(secrets, random_secrets.token_hex(16))
+    with tempfile.TemporaryDirectory(prefix="mailcanary-demo-") as state:
+        async with embedded(
+            assign(config),
+            trusting_policy(config),
+            environment,
+            Path(state),
+            take,
+            version=__version__,
+            limits=Limits(heartbeat_s=0.5),
+        ) as agent:
+            yield agent
 
 
 def main(args: list[str] | None = None) -> Any:

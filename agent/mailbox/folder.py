@@ -197,23 +197,33 @@ class FolderWatch:
         await self._reader.spool.run(lambda store: store.cleaned(name, folder, validity, gone))
 
     async def _pause(self, session: FolderSession) -> None:
-        """Wait until the next check is due: its time has come, or the server has news."""
+        """Wait until the next check is due: its time has come, or the server has news.
+
+        The time counts from the last check, not from the last canary: canaries that start faster
+        than the folder is checked must not put the check off for ever.
+        """
+        last_ns = self._reader.clock.now().boot_ns
         while True:
             self._wake.clear()
-            age = self._watch.air.youngest_age_s(self._reader.clock.now())
-            wait_s = self._cadence.wait_s(age, has_idle=session.has_idle)
-            if wait_s < _IDLE_WORTH_S:
-                await asyncio.sleep(wait_s)
+            now = self._reader.clock.now()
+            age = self._watch.air.youngest_age_s(now)
+            due_s = self._cadence.wait_s(age, has_idle=session.has_idle)
+            left_s = due_s - (now.boot_ns - last_ns) / 1e9
+            if left_s <= 0 or await self._wait(session, left_s):
                 return
-            if session.has_idle:
-                self._watch.budget.take(self._reader.clock.now().boot_ns / 1e9, 2)
-                if await session.idle(wait_s, self._wake):
-                    return
-            else:
-                try:
-                    async with asyncio.timeout(wait_s):
-                        await self._wake.wait()
-                except TimeoutError:
-                    return
-            if not self._wake.is_set():
-                return
+
+    async def _wait(self, session: FolderSession, left_s: float) -> bool:
+        """Wait for at most ``left_s``; whether it is time to look now."""
+        if left_s < _IDLE_WORTH_S:
+            await asyncio.sleep(left_s)
+            return True
+        if session.has_idle:
+            self._watch.budget.take(self._reader.clock.now().boot_ns / 1e9, 2)
+            pushed = await session.idle(left_s, self._wake)
+            return pushed or not self._wake.is_set()
+        try:
+            async with asyncio.timeout(left_s):
+                await self._wake.wait()
+        except TimeoutError:
+            return True
+        return False
