@@ -1,8 +1,10 @@
 """What is said between connection and final dot, phase by phase."""
 
 import re
+import socket
 import ssl
-from collections.abc import Callable, Container
+from collections.abc import Awaitable, Callable, Container
+from functools import partial
 
 from aiosmtplib import SMTPResponse, SMTPResponseException, SMTPServerDisconnected
 from aiosmtplib.esmtp import parse_esmtp_extensions
@@ -49,13 +51,16 @@ class Conversation:
         self._auth_methods: list[str] = []
         self._credentials = credentials
 
-    async def run(self, on_data_sent: Callable[[], None] | None) -> Reply:
+    async def run(self, sock: socket.socket, on_data_sent: Callable[[], None] | None) -> Reply:
         """All phases from banner (or implicit TLS) to acceptance; the reply to the final dot."""
         limits = self._target.timeouts
         if self._target.tls is RelayTls.IMPLICIT:
             self._phases.begin(Stage.TLS, limits.command)
-            await self._handshake()
+            # The socket is TLS's from the start: a plain banner must not be read in between.
+            await self._handshake(partial(self._wire.open_tls, sock))
             self._phases.end()
+        else:
+            await self._wire.open(sock)
 
         self._phases.begin(Stage.BANNER, limits.banner)
         self._require(await self._read())
@@ -71,8 +76,9 @@ class Conversation:
             self._phases.begin(Stage.AUTH, limits.command)
             await self._authenticate(self._credentials)
             self._phases.end()
-        await self._envelope()
-        return await self._content(on_data_sent)
+        content = syntax.normalise(self._mail.content)
+        await self._envelope(len(content))
+        return await self._content(syntax.transmitted(content), on_data_sent)
 
     async def quit(self) -> None:
         """Say goodbye; what is answered does not matter any more."""
@@ -105,18 +111,20 @@ class Conversation:
         self._require(await self._ask(b"STARTTLS"))
         # Whatever came in the clear behind the 220 may be an attacker's.
         self._in_turn()
-        await self._handshake()
+        await self._handshake(self._wire.upgrade)
         await self._hello()
         self._phases.end()
 
-    async def _handshake(self) -> None:
+    async def _handshake(
+        self, shake: Callable[[ssl.SSLContext, str, float], Awaitable[ssl.SSLObject]]
+    ) -> None:
         if self._context is None:
             raise AssertionError("a handshake without a context")
         target = self._target
         host = target.host.rstrip(".")
         try:
             # The phase's own limit is the shorter one.
-            secure = await self._wire.upgrade(self._context, host, target.timeouts.command + 1)
+            secure = await shake(self._context, host, target.timeouts.command + 1)
         except ssl.SSLCertVerificationError as error:
             text = error.verify_message.rstrip(".")
             raise SubmissionError(Result.FAILED, Reason.CERTIFICATE, text) from error
@@ -150,15 +158,17 @@ class Conversation:
             text = f"neither PLAIN nor LOGIN is offered (offered: {offered})"
             raise SubmissionError(Result.FAILED, Reason.AUTH_NOT_OFFERED, text)
 
-    async def _envelope(self) -> None:
+    async def _envelope(self, size: int) -> None:
+        """MAIL, RCPT and DATA, each a phase; ``size`` in octets, dots not stuffed."""
         phases, command = self._phases, self._target.timeouts.command
         dsn = "dsn" in self._extensions
-        content = syntax.normalise(self._mail.content)
-        size = len(content) if "size" in self._extensions else None
 
         phases.begin(Stage.MAIL, command)
         arguments = syntax.mail_arguments(
-            self._mail.sender, size=size, dsn=dsn, envid=self._mail.envid
+            self._mail.sender,
+            size=size if "size" in self._extensions else None,
+            dsn=dsn,
+            envid=self._mail.envid,
         )
         self._require(await self._ask(b"MAIL", *arguments))
         phases.end()
@@ -174,8 +184,8 @@ class Conversation:
         self._in_turn()
         phases.end()
 
-    async def _content(self, on_data_sent: Callable[[], None] | None) -> Reply:
-        content = syntax.transmitted(syntax.normalise(self._mail.content))
+    async def _content(self, content: bytes, on_data_sent: Callable[[], None] | None) -> Reply:
+        """The content in one piece, and the reply to its final dot."""
         try:
             self._wire.write(content)
         except SMTPServerDisconnected as error:

@@ -1,6 +1,7 @@
 """One canary, one connection, one attempt."""
 
 import asyncio
+import socket
 import ssl
 import time
 from collections.abc import Callable
@@ -61,19 +62,10 @@ async def send(
     were written, before the reply to it. Nothing that the network or the relay does raises: it is
     in the report. Cancelling closes the connection.
     """
-    try:
-        context = _context(target)
-        credentials = Credentials.of(target)
-    except OSError as error:  # ssl.SSLError is one
-        text = f"tls: CA file {target.ca_file}: {error.strerror or error}"
-        return SendReport(result=Result.UNSENT, stage=Stage.TLS, reason=Reason.LOCAL, detail=text)
-    except SubmissionError as failure:
-        return SendReport(
-            result=failure.result,
-            stage=Stage.AUTH,
-            reason=failure.reason,
-            detail=f"auth: {failure.text}",
-        )
+    prepared = _prepare(target)
+    if isinstance(prepared, SendReport):
+        return prepared
+    context, credentials = prepared
     known = _Known()
     scope = asyncio.timeout(None)
     phases = Phases(monotonic, scope)
@@ -81,10 +73,11 @@ async def send(
     try:
         async with scope:
             try:
-                wire = await _connect(target, known, phases, monotonic, resolve)
+                sock = await _connect(target, known, phases, monotonic, resolve)
+                wire = known.wire = Wire(asyncio.get_running_loop())
                 talk = Conversation(wire, target, mail, phases, context, credentials, wall_ns)
                 known.conversation = talk
-                known.outcome = await talk.run(on_data_sent)
+                known.outcome = await talk.run(sock, on_data_sent)
             except SubmissionError as failure:
                 phases.end()
                 known.outcome = failure
@@ -103,10 +96,19 @@ async def send(
     return _report(known, phases)
 
 
-def _context(target: SmtpTarget) -> ssl.SSLContext | None:
-    if target.tls is RelayTls.NONE:
-        return None
-    return tls.context(target.ca_file, strict=tls.must_verify(target))
+def _prepare(target: SmtpTarget) -> tuple[ssl.SSLContext | None, Credentials | None] | SendReport:
+    """What must be at hand before anything is sent, or a report that it is not."""
+    context = None
+    try:
+        if target.tls is not RelayTls.NONE:
+            context = tls.context(target.ca_file, strict=tls.must_verify(target))
+        return context, Credentials.of(target)
+    except OSError as error:  # ssl.SSLError is one
+        stage, reason = Stage.TLS, Reason.LOCAL
+        text = f"CA file {target.ca_file}: {error.strerror or error}"
+    except SubmissionError as error:
+        stage, reason, text = Stage.AUTH, error.reason, error.text
+    return SendReport(result=Result.UNSENT, stage=stage, reason=reason, detail=f"{stage}: {text}")
 
 
 async def _connect(
@@ -115,8 +117,8 @@ async def _connect(
     phases: Phases,
     monotonic: Callable[[], float],
     resolve: dial.Resolve,
-) -> Wire:
-    """Resolve and connect, each timed; the connection on which the relay will speak first."""
+) -> socket.socket:
+    """Resolve and connect, each timed."""
     limit = target.timeouts.connect
     phases.begin(Stage.RESOLVE, limit)
     endpoints = await dial.find(target.host, target.port, target.source_address, resolve)
@@ -126,16 +128,13 @@ async def _connect(
     sock = await dial.connect(endpoints, target.source_address, limit, monotonic, known.attempts)
     phases.end()
 
-    loop = asyncio.get_running_loop()
-    wire = known.wire = Wire(loop)
     known.source = sock.getsockname()[0]
     try:
         known.peer = sock.getpeername()[0]
     except OSError:
         # Reset already: the banner phase will say so.
         known.peer = endpoints[len(known.attempts)].sockaddr[0]
-    await loop.create_connection(lambda: wire, sock=sock)
-    return wire
+    return sock
 
 
 def _in_step(outcome: Reply | SubmissionError) -> bool:

@@ -4,7 +4,6 @@ import re
 from ipaddress import IPv6Address, ip_address
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
-_DOT = re.compile(rb"^\.", re.MULTILINE)
 _NOT_XCHAR = re.compile(rb"[^!-*,-<>-~]")
 
 
@@ -15,13 +14,18 @@ def xtext(text: str) -> bytes:
 
 def normalise(content: bytes) -> bytes:
     """``content`` with CRLF line ends only (RFC 5321 section 2.3.8), the last line ended too."""
-    normal = _LINE_END.sub(b"\r\n", content)
+    lines = content.count(b"\r\n")
+    # Counting is some twenty times faster than the substitution that it mostly spares.
+    clean = lines == content.count(b"\n") == content.count(b"\r")
+    normal = content if clean else _LINE_END.sub(b"\r\n", content)
     return normal if normal.endswith(b"\r\n") else normal + b"\r\n"
 
 
 def transmitted(normal: bytes) -> bytes:
     """Normalised content as it follows the 354: dots stuffed, final dot (RFC 5321 4.5.2)."""
-    return _DOT.sub(b"..", normal) + b".\r\n"
+    if normal.startswith(b"."):
+        normal = b"." + normal
+    return normal.replace(b"\n.", b"\n..") + b".\r\n"
 
 
 def helo_argument(helo: str) -> bytes:

@@ -1,6 +1,7 @@
 """aiosmtplib's protocol, watched for what it would let pass."""
 
 import asyncio
+import socket
 import ssl
 from typing import cast
 
@@ -40,12 +41,29 @@ class Wire(SMTPProtocol):
         """What the server said without being asked, up to 512 octets."""
         return bytes(self._buffer[:_STRAY_LIMIT]) + self._stray
 
-    async def upgrade(self, context: ssl.SSLContext, host: str, limit: float) -> ssl.SSLObject:
-        """Put the connection into TLS, with ``host`` as server name.
+    async def open(self, sock: socket.socket) -> None:
+        """Take over a connected socket."""
+        await self._loop.create_connection(lambda: self, sock=sock)
+
+    async def open_tls(
+        self, sock: socket.socket, context: ssl.SSLContext, host: str, limit: float
+    ) -> ssl.SSLObject:
+        """Take over a connected socket and begin with TLS, with ``host`` as server name.
 
         Raises:
             OSError: when the handshake fails; ``ssl.SSLError`` and ``ConnectionError`` are ones.
         """
+        secure, _ = await self._loop.create_connection(
+            lambda: self,
+            sock=sock,
+            ssl=context,
+            server_hostname=host,
+            ssl_handshake_timeout=limit,
+        )
+        return cast("ssl.SSLObject", secure.get_extra_info("ssl_object"))
+
+    async def upgrade(self, context: ssl.SSLContext, host: str, limit: float) -> ssl.SSLObject:
+        """Put the open connection into TLS; otherwise as :meth:`open_tls`."""
         plain = self.transport
         if plain is None or plain.is_closing():
             raise SMTPServerDisconnected("Connection lost")

@@ -1,5 +1,6 @@
 """Servers to submit to, certificates to show, and a target for each."""
 
+import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -10,6 +11,7 @@ from typing import Any, Protocol
 
 import pytest
 import trustme
+import uvloop
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -21,6 +23,11 @@ from tests.probes.smtp.scripted import Script, ScriptedServer
 
 HOST = "relay.test"
 CONTENT = b"Subject: canary\r\n\r\nhello\r\n.a dot\r\n"
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Every test here runs on both loops: they do not fail in the same way."""
+    return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 
 class Serve(Protocol):

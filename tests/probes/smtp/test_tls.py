@@ -1,5 +1,6 @@
 """TLS to a relay: what is demanded, what is recorded, and what happens when it fails."""
 
+import asyncio
 import ssl
 from typing import Any
 
@@ -274,6 +275,52 @@ async def test_implicit_tls_to_a_plain_port(serve: Serve, over: TargetOf, mail: 
     report = await submit(await serve(script), over, mail, tls=RelayTls.IMPLICIT)
     assert (report.result, report.stage) == (Result.FAILED, Stage.TLS)
     assert report.reason is Reason.TLS_HANDSHAKE
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [("closes", Reason.CLOSED), ("resets", Reason.RESET), ("silent", Reason.TIMEOUT)],
+)
+async def test_implicit_tls_that_does_not_come_about(
+    serve: Serve, over: TargetOf, mail: Mail, fault: str, reason: Reason
+) -> None:
+    async def script(peer: Peer) -> None:
+        assert (await peer.some()).startswith(b"\x16\x03")
+        if fault == "resets":
+            peer.reset()
+        elif fault == "silent":
+            await peer.gone()
+
+    server = await serve(script)
+    limit = 0.3 if fault == "silent" else 10
+    report = await submit(server, over, mail, tls=RelayTls.IMPLICIT, command=limit)
+    assert (report.result, report.stage, report.reason) == (Result.FAILED, Stage.TLS, reason)
+    # The connection is closed, or this would wait for ever.
+    await server.finished()
+
+
+@pytest.mark.parametrize("tls", [RelayTls.STARTTLS, RelayTls.IMPLICIT])
+async def test_cancelling_within_the_handshake_closes_the_connection(
+    serve: Serve, over: TargetOf, mail: Mail, tls: RelayTls
+) -> None:
+    shaking = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        if tls is RelayTls.STARTTLS:
+            await peer.greet("250-relay.test", "250 STARTTLS")
+            await peer.line()
+            await peer.say("220 go")
+        await peer.some()
+        shaking.set()
+        await peer.gone()
+
+    server = await serve(script)
+    task = asyncio.create_task(submit(server, over, mail, tls=tls))
+    await shaking.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await server.finished()
 
 
 async def test_closed_within_tls(
