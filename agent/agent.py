@@ -20,7 +20,7 @@ from agent.mailbox.folder import FolderWatch
 from agent.mailbox.watch import MailboxWatch, Reader
 from agent.outlet import Outlet
 from agent.ports import Imap, Smtp
-from agent.schedule import Schedule
+from agent.schedule import Schedule, Slots
 from agent.sender import Caps, Sender
 from agent.spool.flight import Flight
 from agent.spool.store import Cursor, Store
@@ -75,9 +75,11 @@ class Agent:
         ports: Ports,
         version: str,
         limits: Limits | None = None,
+        slots: Slots | None = None,
     ) -> None:
         self._assignment = assignment
         self._ports = ports
+        self._slots = slots
         self._limits = limits or Limits()
         self._counters: Counter[str] = Counter()
         self._air = Air()
@@ -131,6 +133,13 @@ class Agent:
             started=clock.now(),
         )
         self._outlet = None if ports.out is None else Outlet(ports.spool, ports.out)
+
+    @property
+    def garbage(self) -> int:
+        """How many mails are accounted for and still have to be deleted from their mailboxes."""
+        return sum(
+            status.garbage for watch in self._watches.values() for status in watch.folders.values()
+        )
 
     # --- life -------------------------------------------------------------------------------
 
@@ -228,7 +237,7 @@ class Agent:
     # --- works ------------------------------------------------------------------------------
 
     async def _send(self) -> None:
-        schedule = Schedule(self._assignment.paths, self._ports.clock.now().wall_ns)
+        schedule = self._slots or Schedule(self._assignment.paths, self._ports.clock.now().wall_ns)
         while True:
             now_ns = self._ports.clock.now().wall_ns
             for slot in schedule.due(now_ns):

@@ -20,6 +20,7 @@ from agent.events_file import EventsFile, EventsOut, EventsStdout
 from agent.policy.models import PolicyFile
 from agent.policy.secrets import Secrets
 from agent.prometheus import serve
+from agent.schedule import Slots
 from agent.servers import ImapServers, SmtpServers
 from agent.spool.writer import SpoolWriter
 from probes.contract.errors import SpoolError
@@ -106,6 +107,7 @@ def build(
     *,
     version: str,
     limits: Limits,
+    slots: Slots | None = None,
 ) -> Agent:
     """An agent on the real clock and network."""
     clock = SystemClock()
@@ -120,7 +122,7 @@ def build(
         out=out,
         rebuilt=spool.quarantined is not None,
     )
-    return Agent(assignment, vault.key_ring(), ports, version, limits)
+    return Agent(assignment, vault.key_ring(), ports, version, limits, slots)
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

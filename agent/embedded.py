@@ -10,6 +10,7 @@ from agent.app import build
 from agent.assignment import Assignment
 from agent.policy.models import PolicyFile
 from agent.policy.secrets import Secrets, variable
+from agent.schedule import Slots
 from agent.spool.store import Record
 from agent.spool.writer import SpoolWriter
 from probes.contract.config.models import Config
@@ -83,6 +84,7 @@ async def embedded(
     *,
     version: str,
     limits: Limits,
+    slots: Slots | None = None,
 ) -> AsyncIterator[Agent]:
     """Run an agent for as long as the context lasts; its events go to ``take``.
 
@@ -94,7 +96,14 @@ async def embedded(
     try:
         vault = Secrets(policy, environment)
         agent = build(
-            assignment, policy, vault, spool, EventsTo(take), version=version, limits=limits
+            assignment,
+            policy,
+            vault,
+            spool,
+            EventsTo(take),
+            version=version,
+            limits=limits,
+            slots=slots,
         )
         stop = asyncio.Event()
         running = asyncio.create_task(agent.run(stop))

@@ -3,6 +3,7 @@
 import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 from probes.contract.plan import PathPlan, next_due_ns
 
@@ -17,6 +18,32 @@ class Slot:
     plan: PathPlan
     due_ns: int
     stale: bool
+
+
+class Slots(Protocol):
+    """Where the agent learns which canary is due."""
+
+    def next_ns(self) -> int | None:
+        """When the next canary is due; ``None`` when none ever is."""
+
+    def due(self, now_ns: int) -> list[Slot]:
+        """The slots that have come since it was last asked."""
+
+
+class Once:
+    """Every path once, now: for a single shot."""
+
+    def __init__(self, plans: Iterable[PathPlan]) -> None:
+        self._plans = tuple(plans)
+
+    def next_ns(self) -> int | None:
+        """Nothing comes after the one shot."""
+        return None
+
+    def due(self, now_ns: int) -> list[Slot]:
+        """All paths at the first call, none later."""
+        plans, self._plans = self._plans, ()
+        return [Slot(plan, now_ns, stale=False) for plan in plans]
 
 
 class Schedule:

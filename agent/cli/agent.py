@@ -55,9 +55,11 @@ def agent(
     from agent.assignment import assign
     from agent.policy.load import find_policy
     from agent.settings_files import load_config
+    from probes.contract.config.loader import config_revision
 
     address = _address(metrics)
-    assignment = assign(load_config(config), name)
+    document = load_config(config)
+    assignment = assign(document, name, config_revision(document))
     rules = find_policy(config, policy)
     logs.configure(level=log_level)
     settings = Settings(

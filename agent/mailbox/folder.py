@@ -179,6 +179,7 @@ class FolderWatch:
         await self._reader.spool.run(lambda store: store.record_check(name, folder, cursor, finds))
         for uid, event in finds:
             self._garbage.append(uid)
+            self._status.garbage = len(self._garbage)
             if ends_flight(event):
                 self._watch.air.forget(event.canary)
 
@@ -195,6 +196,7 @@ class FolderWatch:
         self._watch.budget.take(self._reader.clock.now().boot_ns / 1e9, 2)
         name, folder, validity = self._watch.name, self._folder, self._at().uidvalidity
         await self._reader.spool.run(lambda store: store.cleaned(name, folder, validity, gone))
+        self._status.garbage = len(self._garbage)
 
     async def _pause(self, session: FolderSession) -> None:
         """Wait until the next check is due: its time has come, or the server has news.

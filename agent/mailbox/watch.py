@@ -45,6 +45,7 @@ class FolderStatus:
     detail: str | None = None
     checked: Moment | None = None
     backlog: int = 0
+    garbage: int = 0
     quota_used: float | None = None
 
 
