@@ -186,7 +186,11 @@ class FolderSession:
             if not self.has_idle:
                 detail = "the server offers no IDLE"
                 raise self._protocol.fail(ImapStage.IDLE, Reason.PROTOCOL, detail)
-            if self._view.news or wake.is_set():
+            if self._need_not_idle(wake):
+                return self._view.news
+            # Not every server looks, when IDLE begins, for what has come since the last command.
+            await self._ok(ImapStage.IDLE, "NOOP")
+            if self._need_not_idle(wake):
                 return self._view.news
             self._stirred.clear()
             limit_s = self._target.command_timeout_s
@@ -321,6 +325,9 @@ class FolderSession:
         """Drop the connection and wait until the transport is closed, as it is at once."""
         self._protocol.die(Reason.CLOSED, "the session was closed")
         await asyncio.wait({self._protocol.gone}, timeout=CLOSE_S)
+
+    def _need_not_idle(self, wake: asyncio.Event) -> bool:
+        return self._view.news or wake.is_set()
 
     async def _fetch(self, uids: str, items: str, on_fetch: _OnFetch) -> None:
         self._on_fetch = on_fetch

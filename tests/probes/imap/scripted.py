@@ -6,6 +6,7 @@ It announces mail only with NOOP and IDLE, as strictly as RFC 3501 allows.
 import asyncio
 import re
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -116,11 +117,14 @@ class ScriptedServer:
         self.idling = asyncio.Event()
         self.port = 0
         self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator["ScriptedServer"]:
-        """Listen for the length of the block."""
-        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+    async def running(
+        self, context: ssl.SSLContext | None = None
+    ) -> AsyncIterator["ScriptedServer"]:
+        """Listen for the length of the block, with TLS when given a context."""
+        server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=context)
         self.port = server.sockets[0].getsockname()[1]
         try:
             yield self
@@ -143,10 +147,16 @@ class ScriptedServer:
         }
         return ImapTarget(**(values | changes))  # type: ignore[arg-type]  # a test's own keywords
 
+    def drop_all(self) -> None:
+        """Break all connections."""
+        for writer in self._writers:
+            writer.transport.abort()
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
+        self._writers.add(writer)
         conversation = Conversation(self, reader, writer)
         try:
             await self._answer(conversation, "GREETING", b"", b"")
@@ -163,6 +173,7 @@ class ScriptedServer:
             pass
         finally:
             self._tasks.discard(task)
+            self._writers.discard(writer)
             writer.close()
 
     async def _answer(
