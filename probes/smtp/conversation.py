@@ -27,13 +27,15 @@ _NO_EHLO = (500, 502)
 
 
 class Conversation:
-    """One submission over one connection. All that goes wrong is a :class:`SubmissionError`."""
+    """What is said over one connection. All that goes wrong is a :class:`SubmissionError`.
+
+    ``extensions`` are the keywords of the last EHLO, in lower case, with their parameters.
+    """
 
     def __init__(
         self,
         wire: Wire,
         target: SmtpTarget,
-        mail: Mail,
         phases: Phases,
         context: ssl.SSLContext | None,
         credentials: Credentials | None,
@@ -41,18 +43,27 @@ class Conversation:
     ) -> None:
         self.tls: TlsInfo | None = None
         self.dsn = False
+        self.banner: Reply | None = None
+        self.extensions: dict[str, str] = {}
+        self.auth_methods: list[str] = []
         self._wire = wire
         self._target = target
-        self._mail = mail
         self._phases = phases
         self._context = context
         self._wall_ns = wall_ns
-        self._extensions: dict[str, str] = {}
-        self._auth_methods: list[str] = []
         self._credentials = credentials
 
-    async def run(self, sock: socket.socket, on_data_sent: Callable[[], None] | None) -> Reply:
+    async def submit(
+        self, sock: socket.socket, mail: Mail, on_data_sent: Callable[[], None] | None
+    ) -> Reply:
         """All phases from banner (or implicit TLS) to acceptance; the reply to the final dot."""
+        await self.introduce(sock)
+        content = syntax.normalise(mail.content)
+        await self._envelope(mail, len(content))
+        return await self._content(syntax.transmitted(content), on_data_sent)
+
+    async def introduce(self, sock: socket.socket) -> Reply:
+        """The phases from banner (or implicit TLS) to AUTH, as wanted; the relay's banner."""
         limits = self._target.timeouts
         if self._target.tls is RelayTls.IMPLICIT:
             self._phases.begin(Stage.TLS, limits.command)
@@ -63,7 +74,9 @@ class Conversation:
             await self._wire.open(sock)
 
         self._phases.begin(Stage.BANNER, limits.banner)
-        self._require(await self._read())
+        response = await self._read()
+        self._require(response)
+        self.banner = self._reply(response)
         self._phases.end()
 
         self._phases.begin(Stage.EHLO, limits.command)
@@ -76,9 +89,7 @@ class Conversation:
             self._phases.begin(Stage.AUTH, limits.command)
             await self._authenticate(self._credentials)
             self._phases.end()
-        content = syntax.normalise(self._mail.content)
-        await self._envelope(len(content))
-        return await self._content(syntax.transmitted(content), on_data_sent)
+        return self.banner
 
     async def quit(self) -> None:
         """Say goodbye; what is answered does not matter any more."""
@@ -92,19 +103,19 @@ class Conversation:
         name = syntax.helo_argument(self._target.helo)
         response = await self._ask(b"EHLO", name)
         if response.code in _NO_EHLO:
-            self._extensions, self._auth_methods = {}, []
+            self.extensions, self.auth_methods = {}, []
             self._require(await self._ask(b"HELO", name), step=Stage.EHLO)
             return
         self._require(response, step=Stage.EHLO)
-        self._extensions, self._auth_methods = parse_esmtp_extensions(response.message)
+        self.extensions, self.auth_methods = parse_esmtp_extensions(response.message)
 
     async def _upgrade(self) -> None:
         """STARTTLS where it is offered, and the EHLO that must follow it (RFC 3207)."""
         required = self._target.tls is RelayTls.STARTTLS
-        if "starttls" not in self._extensions and not required:
+        if "starttls" not in self.extensions and not required:
             return
         self._phases.begin(Stage.TLS, self._target.timeouts.command)
-        if "starttls" not in self._extensions:
+        if "starttls" not in self.extensions:
             raise SubmissionError(
                 Result.FAILED, Reason.TLS_NOT_OFFERED, "STARTTLS is required and not offered"
             )
@@ -147,34 +158,34 @@ class Conversation:
             why = "is not encrypted" if self.tls is None else "has no verified certificate"
             text = f"credentials are not sent, since the connection {why}"
             raise SubmissionError(Result.FAILED, Reason.POLICY, text)
-        if "plain" in self._auth_methods:
+        if "plain" in self.auth_methods:
             self._require(await self._ask(b"AUTH", b"PLAIN", credentials.plain))
-        elif "login" in self._auth_methods:
+        elif "login" in self.auth_methods:
             self._require(await self._ask(b"AUTH", b"LOGIN"), (334,))
             self._require(await self._ask(credentials.login_user), (334,))
             self._require(await self._ask(credentials.login_password))
         else:
-            offered = clean(" ".join(self._auth_methods).upper()) or "none"
+            offered = clean(" ".join(self.auth_methods).upper()) or "none"
             text = f"neither PLAIN nor LOGIN is offered (offered: {offered})"
             raise SubmissionError(Result.FAILED, Reason.AUTH_NOT_OFFERED, text)
 
-    async def _envelope(self, size: int) -> None:
+    async def _envelope(self, mail: Mail, size: int) -> None:
         """MAIL, RCPT and DATA, each a phase; ``size`` in octets, dots not stuffed."""
         phases, command = self._phases, self._target.timeouts.command
-        dsn = "dsn" in self._extensions
+        dsn = "dsn" in self.extensions
 
         phases.begin(Stage.MAIL, command)
         arguments = syntax.mail_arguments(
-            self._mail.sender,
-            size=size if "size" in self._extensions else None,
+            mail.sender,
+            size=size if "size" in self.extensions else None,
             dsn=dsn,
-            envid=self._mail.envid,
+            envid=mail.envid,
         )
         self._require(await self._ask(b"MAIL", *arguments))
         phases.end()
 
         phases.begin(Stage.RCPT, command)
-        arguments = syntax.rcpt_arguments(self._mail.recipient, dsn=dsn)
+        arguments = syntax.rcpt_arguments(mail.recipient, dsn=dsn)
         self._require(await self._ask(b"RCPT", *arguments))
         phases.end()
         self.dsn = dsn

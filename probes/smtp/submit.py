@@ -4,7 +4,7 @@ import asyncio
 import socket
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from probes.contract.config.models import RelayTls
@@ -62,9 +62,32 @@ async def send(
     were written, before the reply to it. Nothing that the network or the relay does raises: it is
     in the report. Cancelling closes the connection.
     """
+    report, _ = await attempt(
+        target,
+        lambda talk, sock: talk.submit(sock, mail, on_data_sent),
+        monotonic=monotonic,
+        wall_ns=wall_ns,
+        resolve=resolve,
+    )
+    return report
+
+
+async def attempt(
+    target: SmtpTarget,
+    say: Callable[[Conversation, socket.socket], Awaitable[Reply]],
+    *,
+    monotonic: Callable[[], float],
+    wall_ns: Callable[[], int],
+    resolve: dial.Resolve,
+) -> tuple[SendReport, Conversation | None]:
+    """Connect, ``say`` what there is to say, and QUIT; the conversation if there was one.
+
+    The report's ``reply`` is what ``say`` gave, if nothing went wrong. Raises nothing, as
+    :func:`send`.
+    """
     prepared = _prepare(target)
     if isinstance(prepared, SendReport):
-        return prepared
+        return prepared, None
     context, credentials = prepared
     known = _Known()
     scope = asyncio.timeout(None)
@@ -75,9 +98,9 @@ async def send(
             try:
                 sock = await _connect(target, known, phases, monotonic, resolve)
                 wire = known.wire = Wire(asyncio.get_running_loop())
-                talk = Conversation(wire, target, mail, phases, context, credentials, wall_ns)
+                talk = Conversation(wire, target, phases, context, credentials, wall_ns)
                 known.conversation = talk
-                known.outcome = await talk.run(sock, on_data_sent)
+                known.outcome = await say(talk, sock)
             except SubmissionError as failure:
                 phases.end()
                 known.outcome = failure
@@ -93,7 +116,7 @@ async def send(
     finally:
         if known.wire is not None:
             known.wire.hang_up(cleanly=cleanly)
-    return _report(known, phases)
+    return _report(known, phases), known.conversation
 
 
 def _prepare(target: SmtpTarget) -> tuple[ssl.SSLContext | None, Credentials | None] | SendReport:
