@@ -50,9 +50,12 @@ def _fire(assignment: "Assignment", policy: "PolicyFile", wait_s: float) -> "Sho
     import os
     from importlib.metadata import version
 
+    from agent import logs
     from agent.app import loop_factory
     from agent.shot.shoot import shoot
 
+    # What fails is in the result; a log beside it would say it twice.
+    logs.configure(level="error")
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         return runner.run(
             shoot(assignment, policy, os.environ, wait_s=wait_s, version=version("mailcanary"))

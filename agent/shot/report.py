@@ -50,6 +50,11 @@ def widths(seconds: list[float], width: int, longest: float) -> list[int]:
     return [end - start for start, end in zip([0, *edges], edges, strict=False)]
 
 
+def _sign(stage: str) -> str:
+    """A stage's letter; transit, which is no stage of the agent's own, is a line."""
+    return "─" if stage == Stage.TRANSIT else stage[0].upper()
+
+
 def bar(flown: Flown, longest: float) -> Text:
     """The journey as a bar, to scale: ``longest`` seconds fill it."""
     found = parts(flown)
@@ -57,7 +62,7 @@ def bar(flown: Flown, longest: float) -> Text:
     for (stage, _), columns in zip(
         found.items(), widths(list(found.values()), _WIDTH, longest), strict=True
     ):
-        text.append(stage[0].upper() * columns, _STYLES[Stage(stage)])
+        text.append(_sign(stage) * columns, _STYLES[Stage(stage)])
     return text
 
 
@@ -65,7 +70,7 @@ def legend() -> Text:
     """Which letter of a bar stands for which stage; some share one and differ by their place."""
     text = Text("Bars, in order: ")
     for stage, style in _STYLES.items():
-        text.append(f"{stage.value[0].upper()} ", style)
+        text.append(f"{_sign(stage)} ", style)
         text.append(f"{stage.value}  ")
     return text
 
