@@ -18,6 +18,7 @@ import aioimaplib
 from probes.contract.stages import Reason
 from probes.imap.connect import connect
 from probes.imap.framing import KEEP_LITERAL
+from probes.imap.gather import Gathering
 from probes.imap.idling import idle_until
 from probes.imap.items import FetchReply, parse_fetch
 from probes.imap.login import greet, log_in, redactor
@@ -33,7 +34,7 @@ from probes.imap.model import (
     ProtocolError,
 )
 from probes.imap.protocol import ImapProtocol, Reply, Request
-from probes.imap.replies import internaldate_ns, quota_ratio, search_uids
+from probes.imap.replies import quota_ratio, search_uids
 from probes.imap.view import FolderView
 from probes.imap.wire import folder_name, header_items, quoted, search_date, uid_set
 
@@ -43,11 +44,7 @@ BATCH = 200
 SPAN = 100_000
 """UIDs looked through with one SEARCH when far behind: a reply of at most about a megabyte."""
 
-MAX_UNANNOUNCED = 1000
-"""Messages in one reply, BATCH expected: beyond, the server's counts are not to be trusted."""
-
 CLOSE_S = 1.0
-_HEADER = b"BODY[HEADER.FIELDS"
 _OnFetch = Callable[[FetchReply], None]
 
 
@@ -387,27 +384,6 @@ class FolderSession:
 
     async def _messages(self, first: int, last: int) -> tuple[list[Message], int]:
         """The messages in the range that hold our fields, and the UID after all that are there."""
-        found: dict[int, Message] = {}
-        seen: set[int] = set()
-
-        def take(reply: FetchReply) -> None:
-            key = next((key for key in reply.items if key.startswith(_HEADER)), None)
-            if key is None:
-                return  # flags that another client changed, and the like
-            uid = reply.number(b"UID")
-            header = reply.items[key]
-            if uid is None or isinstance(header, list):
-                raise ProtocolError("a FETCH response without UID or header")
-            if not first <= uid <= last:
-                return
-            self._view.saw(reply.sequence)
-            seen.add(uid)
-            if len(seen) > MAX_UNANNOUNCED:
-                raise ProtocolError("far more messages than it announced")
-            if header is not None and header.strip():
-                given = reply.items.get(b"INTERNALDATE")
-                when = internaldate_ns(given) if isinstance(given, bytes) else None
-                found.setdefault(uid, Message(uid, when, header))
-
-        await self._fetch(f"{first}:{last}", self._items, take)
-        return [found[uid] for uid in sorted(found)], max(seen, default=first - 1) + 1
+        gathering = Gathering(self._view, first, last)
+        await self._fetch(f"{first}:{last}", self._items, gathering.take)
+        return gathering.messages, gathering.next_uid

@@ -17,8 +17,8 @@ from probes.imap import ImapTarget
 from tests.servers.certificates import CertificateFiles
 from tests.servers.process import environment
 
-USER = "canary"
 PASSWORD = 'pa ss"\\x'
+USERS = 50
 MAIL_ID = 20026
 """The numeric user that owns the mail; no account needs to exist for it."""
 
@@ -81,9 +81,10 @@ service anvil {{
 
 @dataclass(frozen=True)
 class Dovecot:
-    """A running server and its one user."""
+    """A running server, as one of its users sees it."""
 
     directory: Path
+    user: str
     imap: int
     imaps: int
     lmtp: int
@@ -95,7 +96,7 @@ class Dovecot:
             host="127.0.0.1",
             port=self.imaps if tls else self.imap,
             tls=ImapTls.IMPLICIT if tls else ImapTls.NONE,
-            user=USER,
+            user=self.user,
             secret=Secret(password),
             ca_file=str(self.ca_file),
         )
@@ -105,11 +106,11 @@ class Dovecot:
         text = "".join(f"{header}\r\n" for header in headers) + "\r\nbody\r\n"
         with smtplib.LMTP("127.0.0.1", self.lmtp) as client:
             for _ in range(count):
-                client.sendmail("a@sender.example", f"{USER}@imap.example", text.encode())
+                client.sendmail("a@sender.example", f"{self.user}@imap.example", text.encode())
 
     def drop(self, name: str, message: Message) -> None:
         """Put a mail into the Maildir as another program would, behind Dovecot's back."""
-        maildir = self.directory / "mail" / USER
+        maildir = self.directory / "mail" / self.user
         path = maildir / "tmp" / name
         path.write_bytes(message.as_bytes())
         os.chown(path, MAIL_ID, MAIL_ID)
@@ -124,8 +125,9 @@ def running(directory: Path, certificate: CertificateFiles, ca_file: Path) -> It
     mail.mkdir()
     os.chown(mail, MAIL_ID, MAIL_ID)
     imap, imaps, lmtp = _free_ports(3)
-    dovecot = Dovecot(directory, imap, imaps, lmtp, ca_file)
-    (directory / "users").write_text(f"{USER}:{{PLAIN}}{PASSWORD}::::::\n")
+    dovecot = Dovecot(directory, "user0", imap, imaps, lmtp, ca_file)
+    users = "".join(f"user{number}:{{PLAIN}}{PASSWORD}::::::\n" for number in range(USERS))
+    (directory / "users").write_text(users)
     configuration = directory / "dovecot.conf"
     configuration.write_text(
         CONFIGURATION.format(

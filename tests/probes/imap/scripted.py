@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from probes.contract.config.models import ImapTls
 from probes.contract.secret import Secret
-from probes.imap import ImapTarget
+from probes.imap import FolderSession, ImapTarget
 
 PASSWORD = "open sesame"
 CAPABILITIES = b"IMAP4rev1 IDLE UIDPLUS QUOTA"
@@ -282,3 +282,15 @@ _DEFAULTS: dict[str, Handler] = {
     "IDLE": _idle,
     "LOGOUT": _logout,
 }
+
+
+@asynccontextmanager
+async def opened(server: ScriptedServer, **changes: object) -> AsyncIterator[FolderSession]:
+    """A session on the inbox for the length of the block."""
+    session = await FolderSession.open(
+        server.target(**changes), "INBOX", header_fields=("X-Mailcanary",)
+    )
+    try:
+        yield session
+    finally:
+        await session.close()

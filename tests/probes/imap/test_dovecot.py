@@ -1,7 +1,9 @@
 """A folder session on Dovecot."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.message import Message
 from pathlib import Path
@@ -19,8 +21,8 @@ pytestmark = pytest.mark.servers
 FIELDS = ("X-Mailcanary", "Received")
 
 
-@pytest.fixture
-def dovecot() -> Iterator[Dovecot]:
+@pytest.fixture(scope="module")
+def server() -> Iterator[Dovecot]:
     # Not pytest's own directory, into which the user that owns the mail may not look.
     with TemporaryDirectory(prefix="mailcanary-dovecot-") as name:
         base = Path(name)
@@ -28,8 +30,19 @@ def dovecot() -> Iterator[Dovecot]:
         authority = Authority(base / "ca")
         (base / "server").mkdir()
         certificate = authority.issue("imap", "127.0.0.1")
-        with running(base / "server", certificate, authority.ca_file) as server:
-            yield server
+        with running(base / "server", certificate, authority.ca_file) as started:
+            yield started
+
+
+@pytest.fixture(scope="module")
+def numbers() -> Iterator[int]:
+    return itertools.count()
+
+
+@pytest.fixture
+def dovecot(server: Dovecot, numbers: Iterator[int]) -> Dovecot:
+    """The server with a mailbox that no other test has used."""
+    return replace(server, user=f"user{next(numbers)}")
 
 
 @pytest.fixture
