@@ -93,8 +93,12 @@ HOST_PATTERN = r"^[A-Za-z0-9._:-]{1,253}$"
 Host = Annotated[str, StringConstraints(pattern=HOST_PATTERN)]
 """A host name or an IP address."""
 Port = Annotated[int, Field(ge=1, le=65535, strict=True)]
-ADDRESS_PATTERN = r"^[^@\s<>\x00-\x1f]{1,64}@[^@\s<>\x00-\x1f]{1,253}$"
-Address = Annotated[str, StringConstraints(pattern=ADDRESS_PATTERN)]
+# A dot-atom and a domain (RFC 5321 section 4.1.2) in ASCII: what every relay takes.
+ADDRESS_PATTERN = (
+    r"^[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
+    r"@[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*$"
+)
+Address = Annotated[str, StringConstraints(pattern=ADDRESS_PATTERN, max_length=318)]
 SECRET_NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,62}(/[a-z0-9][a-z0-9._-]{0,62})?$"  # noqa: S105 - a pattern
 SecretName = Annotated[str, StringConstraints(pattern=SECRET_NAME_PATTERN)]
 """``name`` for the operator's own secrets, ``customer/name`` for a customer's."""
