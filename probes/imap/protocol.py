@@ -185,14 +185,14 @@ class ImapProtocol(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]  # as 
         self.check_alive()
         self.step = step
         self._request = request
+        late = f"no reply to {request.name} within {timeout_s:g} s"
+        watchdog = self.loop.call_later(timeout_s, self.die, Reason.TIMEOUT, late)
         try:
-            async with asyncio.timeout(timeout_s):
-                await self.execute(request)
-        except TimeoutError:
-            self.die(Reason.TIMEOUT, f"no reply to {request.name} within {timeout_s:g} s")
+            await self.execute(request)
         except aioimaplib.AioImapException:
             self.die(Reason.PROTOCOL, f"{request.name} is not possible now")
         finally:
+            watchdog.cancel()
             # Still here as a cancellation: a reply may yet come and would be taken for another's.
             if self._request is not None:
                 self.die(Reason.INTERRUPTED, f"{request.name} was given up")
