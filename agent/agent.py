@@ -23,7 +23,7 @@ from agent.ports import Imap, Smtp
 from agent.schedule import Schedule, Slots
 from agent.sender import Caps, Sender
 from agent.spool.flight import Flight
-from agent.spool.store import Cursor, Store
+from agent.spool.store import Cursor, Depth, Store
 from agent.spool.writer import Spool
 from probes.contract.errors import SpoolError
 from probes.contract.token import KeyRing
@@ -42,6 +42,7 @@ class Limits:
     heartbeat_s: float = 10.0
     grace_s: float = 7.0
     wall_error_s: float = 1.0
+    imap_command_s: float = 30.0
     inbox: Cadence = INBOX
     junk: Cadence = JUNK
     caps: Caps = field(default_factory=Caps)
@@ -150,8 +151,9 @@ class Agent:
             SpoolError: the spool could not be read at the start.
         """
         flights, cursors = await self._ports.spool.run(_load)
-        await self._sender.recover(flights)
+        interrupted = self._sender.take_up(flights)
         works = [asyncio.create_task(work) for work in self._works(cursors)]
+        works.append(asyncio.create_task(self._sender.tell_interrupted(interrupted)))
         sending = asyncio.create_task(self._supervise(self._send, "schedule"))
         log.info(
             "agent started",
@@ -264,19 +266,27 @@ class Agent:
         await asyncio.gather(*self._flying, return_exceptions=True)
 
     async def _beat(self) -> None:
-        limits = self._limits
-        now = self._ports.clock.now()
-        oldest_ns = now.wall_ns - round(limits.spool_age_s * 1e9)
-
-        def write(store: Store) -> int:
-            dropped = store.trim(max_bytes=limits.spool_bytes, min_at_ns=oldest_ns)
-            self.health.depth = store.depth()
-            beat = self.health.beat()
-            store.append(beat, beat.at_ns)
-            return dropped
-
-        dropped = await self._ports.spool.run(write)
+        try:
+            await self._trim()
+        except SpoolError as error:
+            self._spool_failed(error)
+            # Prometheus is told all the same: it needs no spool.
+            self.health.beat()
+            return
         self.health.spool_problem = None
+        beat = self.health.beat()
+        await self._ports.spool.run(lambda store: store.append(beat, beat.at_ns))
+
+    async def _trim(self) -> None:
+        """Keep the spool within its bounds, and see how deep it is."""
+        limits = self._limits
+        oldest_ns = self._ports.clock.now().wall_ns - round(limits.spool_age_s * 1e9)
+
+        def trim(store: Store) -> tuple[int, Depth]:
+            dropped = store.trim(max_bytes=limits.spool_bytes, min_at_ns=oldest_ns)
+            return dropped, store.depth()
+
+        dropped, self.health.depth = await self._ports.spool.run(trim)
         if dropped:
             log.error(
                 "EVENTS DROPPED: the spool is past its bounds and nothing takes its events away",

@@ -6,6 +6,7 @@ import os
 import random
 import secrets
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -22,12 +23,14 @@ from agent.policy.secrets import Secrets
 from agent.prometheus import serve
 from agent.schedule import Slots
 from agent.servers import ImapServers, SmtpServers
+from agent.spool.schema import SpoolFullError
 from agent.spool.writer import SpoolWriter
-from probes.contract.errors import SpoolError
+from probes.contract.errors import MailcanaryError
 
 log = structlog.get_logger(__name__)
 
 _RETRY_OPEN_S = 30.0
+_STOP_WITHIN_S = 9.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +66,7 @@ def open_spool_patiently(state: Path) -> SpoolWriter:
     while True:
         try:
             writer = SpoolWriter.open(state)
-        except SpoolError as error:
-            if "full" not in str(error):
-                raise
+        except SpoolFullError as error:
             log.critical("the spool cannot be opened: trying again", error=str(error))
             time.sleep(_RETRY_OPEN_S)
         else:
@@ -78,14 +79,35 @@ def open_spool_patiently(state: Path) -> SpoolWriter:
             return writer
 
 
+def _give_up() -> None:
+    # A disk or a reader that hangs holds its thread, and the thread the process. What the spool has
+    # committed is safe: the next start goes on from there, as after kill -9.
+    log.critical("could not stop in time: the process ends now", within_s=_STOP_WITHIN_S)
+    os._exit(1)
+
+
 @contextlib.contextmanager
-def _stopping(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> Iterator[None]:
+def _deadline() -> Iterator[Callable[[], None]]:
+    """Gives what to call when stopping begins: a stop that takes too long ends the process."""
+    timer = threading.Timer(_STOP_WITHIN_S, _give_up)
+    timer.daemon = True
+    try:
+        yield timer.start
+    finally:
+        timer.cancel()
+
+
+@contextlib.contextmanager
+def _stopping(
+    loop: asyncio.AbstractEventLoop, stop: asyncio.Event, begun: Callable[[], None]
+) -> Iterator[None]:
     """SIGTERM and SIGINT end the agent in order; a second one ends the process at once."""
 
     def on_signal(number: int) -> None:
         if stop.is_set():
             os._exit(128 + number)
         log.info("stopping", signal=signal.Signals(number).name)
+        begun()
         stop.set()
 
     numbers = (signal.SIGTERM, signal.SIGINT)
@@ -115,7 +137,7 @@ def build(
         clock=clock,
         spool=spool,
         smtp=SmtpServers(assignment, policy, vault, clock),
-        imap=ImapServers(assignment, policy, vault, clock),
+        imap=ImapServers(assignment, policy, vault, clock, command_s=limits.imap_command_s),
         # Jitter of retries, nothing that must not be guessed.
         rng=random.Random(),  # noqa: S311
         new_id=lambda: secrets.token_hex(16),
@@ -134,16 +156,29 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-async def _run(agent: Agent, settings: Settings) -> None:
-    stop = asyncio.Event()
-    stop_metrics: Callable[[], None] = lambda: None  # noqa: E731 - nothing to stop yet
-    if settings.metrics is not None:
-        stop_metrics = serve(*settings.metrics, lambda: agent.health.last)
+@contextlib.contextmanager
+def _metrics(agent: Agent, settings: Settings) -> Iterator[None]:
+    if settings.metrics is None:
+        yield
+        return
+    address, port = settings.metrics
     try:
-        with _stopping(asyncio.get_running_loop(), stop):
-            await agent.run(stop)
+        stop = serve(address, port, lambda: agent.health.last)
+    except OSError as error:
+        raise MailcanaryError(
+            f"metrics: found {address}:{port}: {error.strerror or error}, allowed is an address of "
+            "this host and a port that is free"
+        ) from error
+    try:
+        yield
     finally:
-        stop_metrics()
+        stop()
+
+
+async def _run(agent: Agent, settings: Settings, begun: Callable[[], None]) -> None:
+    stop = asyncio.Event()
+    with _metrics(agent, settings), _stopping(asyncio.get_running_loop(), stop, begun):
+        await agent.run(stop)
 
 
 def run(assignment: Assignment, policy: PolicyFile, settings: Settings, version: str) -> None:
@@ -152,18 +187,19 @@ def run(assignment: Assignment, policy: PolicyFile, settings: Settings, version:
     Raises:
         SpoolError: the state directory or the events file cannot be used.
         SecretError: a signing key cannot be read.
-        OSError: the metrics address cannot be listened on.
+        MailcanaryError: the metrics address cannot be listened on.
     """
     vault = Secrets(policy, os.environ)
     out = open_out(settings.events)
     spool = open_spool_patiently(settings.state)
-    try:
-        agent = build(
-            assignment, policy, vault, spool, out, version=version, limits=settings.limits
-        )
-        with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            runner.run(_run(agent, settings))
-    finally:
-        spool.close()
-        if out is not None:
-            out.close()
+    with _deadline() as begun:
+        try:
+            agent = build(
+                assignment, policy, vault, spool, out, version=version, limits=settings.limits
+            )
+            with asyncio.Runner(loop_factory=loop_factory()) as runner:
+                runner.run(_run(agent, settings, begun))
+        finally:
+            spool.close()
+            if out is not None:
+                out.close()

@@ -16,6 +16,7 @@ from agent.spool.store import Record
 from probes.contract.errors import SpoolError
 
 _TAIL = 1 << 20
+_START = b'{"epoch":"'
 
 
 class _Line(msgspec.Struct):
@@ -26,6 +27,15 @@ class _Line(msgspec.Struct):
 def line(epoch: str, record: Record) -> bytes:
     """One event as it stands in the file."""
     return b'{"epoch":"%s","seq":%d,"event":%s}\n' % (epoch.encode(), record.seq, record.body)
+
+
+def is_torn(end: bytes) -> bool:
+    """Whether what stands after the last line end is the beginning of a line of ours.
+
+    Where the power failed in the middle of a write, some file systems leave zero bytes.
+    """
+    begun = end.rstrip(b"\0")
+    return begun.startswith(_START) or _START.startswith(begun)
 
 
 class EventsOut(Protocol):
@@ -54,29 +64,43 @@ class EventsFile:
             self._file: BinaryIO = path.open("a+b", buffering=0)
         except OSError as error:
             raise SpoolError(
-                f"{path}: found {error.strerror}, allowed is a file that can be appended to"
+                f"{path}: found {error.strerror or error}, allowed is a file that can be appended "
+                "to and read"
             ) from error
 
     def resume(self, epoch: str) -> int:
-        """The last sequence number of that epoch in the file, after mending its end."""
+        """The last sequence number of that epoch in the file, after mending its end.
+
+        Raises:
+            SpoolError: the file holds something else than events; it is left as it is.
+        """
         size = self._file.seek(0, os.SEEK_END)
         start = max(0, size - _TAIL)
         self._file.seek(start)
         tail = self._file.read(size - start) if size else b""
         whole = tail.rfind(b"\n") + 1
+        seq = self._last_seq(epoch, tail[:whole])
+        if not is_torn(tail[whole:]):
+            raise self._foreign("its end")
         if whole < len(tail):
             self._file.truncate(start + whole)
-        lines = tail[:whole].splitlines()
+        return seq
+
+    def _last_seq(self, epoch: str, whole: bytes) -> int:
+        lines = whole.splitlines()
         if not lines:
             return 0
         try:
             last = msgspec.json.decode(lines[-1], type=_Line)
         except msgspec.DecodeError as error:
-            raise SpoolError(
-                f"{self._path}: found a last line that is no event ({error}), allowed is a file "
-                "that an agent wrote, or a new one"
-            ) from error
+            raise self._foreign(str(error)) from error
         return last.seq if last.epoch == epoch else 0
+
+    def _foreign(self, what: str) -> SpoolError:
+        return SpoolError(
+            f"{self._path}: found a last line that is no event ({what}), allowed is a file that an "
+            "agent wrote, or a new one"
+        )
 
     def write(self, epoch: str, records: Sequence[Record]) -> None:
         """Append the events and wait for the disk."""
@@ -103,8 +127,11 @@ class EventsStdout:
 
     def write(self, epoch: str, records: Sequence[Record]) -> None:
         """Write the events and flush."""
-        sys.stdout.buffer.write(b"".join(line(epoch, record) for record in records))
-        sys.stdout.buffer.flush()
+        try:
+            sys.stdout.buffer.write(b"".join(line(epoch, record) for record in records))
+            sys.stdout.buffer.flush()
+        except OSError as error:
+            raise SpoolError(f"standard output: could not write ({error.strerror})") from error
 
     def close(self) -> None:
         """Standard output stays open."""

@@ -1,6 +1,7 @@
 """Takes the spool's events away, in order, and lets the spool forget what is safe elsewhere."""
 
 import asyncio
+from collections.abc import Sequence
 
 import structlog
 
@@ -22,6 +23,7 @@ class Outlet:
         self._spool = spool
         self._out = out
         self._sent: int | None = None
+        self._writing: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Move events for ever.
@@ -39,13 +41,29 @@ class Outlet:
         Raises:
             SpoolError: as :meth:`run`.
         """
+        await self._settle()
         while records := await self._next():
-            try:
-                await asyncio.to_thread(self._out.write, self._spool.epoch, records)
-            except SpoolError:
-                self._sent = None
-                raise
-            self._sent = records[-1].seq
+            self._writing = asyncio.create_task(self._write(records))
+            await self._settle()
+
+    async def _settle(self) -> None:
+        """Wait for the write under way.
+
+        Its thread cannot be stopped: when a caller is cancelled the next one waits for it, so that
+        no event is written twice.
+        """
+        if self._writing is not None:
+            await asyncio.wait([self._writing])
+            writing, self._writing = self._writing, None
+            writing.result()
+
+    async def _write(self, records: Sequence[Record]) -> None:
+        try:
+            await asyncio.to_thread(self._out.write, self._spool.epoch, records)
+        except SpoolError:
+            self._sent = None
+            raise
+        self._sent = records[-1].seq
 
     async def _next(self) -> list[Record]:
         if self._sent is None:

@@ -55,6 +55,11 @@ class Schedule:
 
     def __init__(self, plans: Iterable[PathPlan], now_ns: int) -> None:
         self._plans = tuple(plans)
+        self._heap: list[tuple[int, int]] = []
+        self._now_ns = now_ns
+        self._begin(now_ns)
+
+    def _begin(self, now_ns: int) -> None:
         self._heap = [(next_due_ns(plan, now_ns), i) for i, plan in enumerate(self._plans)]
         heapq.heapify(self._heap)
 
@@ -67,6 +72,10 @@ class Schedule:
 
     def due(self, now_ns: int) -> list[Slot]:
         """The slots that have come, in order; each path's next slot takes its place."""
+        if self._now_ns - now_ns > STALE_AFTER_S * 1e9:
+            # The clock was set back: without this nothing would fly until it has caught up.
+            self._begin(now_ns)
+        self._now_ns = now_ns
         slots = []
         while self._heap and self._heap[0][0] <= now_ns:
             due_ns, index = self._heap[0]

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -96,36 +96,40 @@ class Sender:
 
     # --- after a restart --------------------------------------------------------------------
 
-    async def recover(self, flights: Iterable[Flight]) -> None:
-        """Take up the flights of before: none is sent again, all are still awaited.
+    def take_up(self, flights: Iterable[Flight]) -> list[Flight]:
+        """Await the flights of before, and send none of them again.
 
-        One whose attempt was interrupted may or may not have reached its relay.
-
-        Raises:
-            SpoolError: the spool could not be written.
+        Gives those whose attempt was interrupted: they may or may not have reached their relay.
         """
         now = self._clock.now()
-        flights = list(flights)
-        interrupted = [flight for flight in flights if flight.state is FlightState.INTENT]
+        interrupted = []
+        for flight in flights:
+            self._air.expect(flight, now, dot=None)
+            if flight.state is FlightState.INTENT:
+                interrupted.append(flight)
+        return interrupted
+
+    async def tell_interrupted(self, flights: Sequence[Flight]) -> None:
+        """Write down that those attempts were interrupted; returns when that is on the disk."""
+        if not flights:
+            return
+        now_ns = self._clock.now().wall_ns
 
         def end(store: Store) -> None:
-            for flight in interrupted:
+            for flight in flights:
                 event = Submission(
                     canary=flight.canary,
                     path=flight.path,
                     sent_ns=flight.sent.wall_ns,
-                    at_ns=now.wall_ns,
+                    at_ns=now_ns,
                     result=Result.UNKNOWN,
                     reason=Reason.INTERRUPTED,
                     detail="the agent stopped while this canary was on its way out",
                 )
                 store.end_submission(event, flight.sent, FlightState.AWAITED)
 
-        if interrupted:
-            await self._spool.run(end)
-            self._counters[f"submissions_{Result.UNKNOWN}"] += len(interrupted)
-        for flight in flights:
-            self._air.expect(flight, now, dot=None)
+        self._counters[f"submissions_{Result.UNKNOWN}"] += len(flights)
+        await self._persist(end)
 
     # --- one canary -------------------------------------------------------------------------
 

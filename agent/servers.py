@@ -1,6 +1,7 @@
 """The agent's ports on the real network: the probes, fed with secrets under the agent's policy."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from agent.assignment import Assignment
 from agent.clock import Clock
@@ -47,15 +48,23 @@ class SmtpServers:
 
 
 class ImapServers:
-    """Opens the mailboxes of an assignment."""
+    """Opens the mailboxes of an assignment. ``command_s`` is how long a server may take to answer;
+    the timeouts of the configuration are about relays."""
 
     def __init__(
-        self, assignment: Assignment, policy: PolicyFile, secrets: Secrets, clock: Clock
+        self,
+        assignment: Assignment,
+        policy: PolicyFile,
+        secrets: Secrets,
+        clock: Clock,
+        *,
+        command_s: float = 30.0,
     ) -> None:
         self._assignment = assignment
         self._policy = policy
         self._secrets = secrets
         self._clock = clock
+        self._command_s = command_s
 
     async def open(self, mailbox: str, folder: str) -> FolderSession:
         """Connect, log in and select.
@@ -64,8 +73,9 @@ class ImapServers:
             ImapFailure: with the stage and the reason; also when the policy forbids it.
         """
         clock = self._clock
+        target = imap_target(self._assignment.mailboxes[mailbox].imap, self._policy, self._secrets)
         return await FolderSession.open(
-            imap_target(self._assignment.mailboxes[mailbox].imap, self._policy, self._secrets),
+            replace(target, command_timeout_s=self._command_s),
             folder,
             header_fields=HEADER_FIELDS,
             permits=permits(self._policy),

@@ -1,9 +1,19 @@
 """``mailcanary agent``: run an agent from a local configuration file."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+
+class LogLevel(StrEnum):
+    """What may be given to --log-level."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
 
 
 def _address(text: str | None) -> tuple[str, int] | None:
@@ -39,8 +49,8 @@ def agent(
         int, typer.Option("--spool-max-mb", min=1, help="Drop the oldest events past this size.")
     ] = 1024,
     log_level: Annotated[
-        str, typer.Option("--log-level", help="debug, info, warning or error.")
-    ] = "info",
+        LogLevel, typer.Option("--log-level", help="The least that is logged.")
+    ] = LogLevel.INFO,
 ) -> None:
     """Run an agent until SIGTERM: send its canaries, read them back, write down what happened.
 

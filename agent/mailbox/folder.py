@@ -11,14 +11,14 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from agent.backoff import Backoff
-from agent.clock import NEVER, Moment, at_boot
+from agent.clock import NEVER, at_boot
 from agent.mailbox.arrivals import Look
 from agent.mailbox.bounces import MAX_BYTES
 from agent.mailbox.cadence import Cadence
 from agent.mailbox.take import Find, Where, take
 from agent.mailbox.watch import FolderStatus, MailboxWatch, Reader
 from agent.ports import FolderSession
-from agent.spool.store import Cursor, ends_flight
+from agent.spool.store import Cursor, Store, ends_flight
 from probes.contract.errors import SpoolError
 from probes.contract.stages import Reason
 from probes.contract.token import HEADER
@@ -31,6 +31,8 @@ _IDLE_WORTH_S = 0.25
 # A server that refuses a password locks accounts that are tried too often.
 _AFTER_REFUSAL_S = 60.0
 _CLEAN_AT = 50
+# Of foreign mail so much may be read again after a restart.
+_SAVE_EVERY = 1000
 _CLEAN_AFTER_S = 1.0
 
 
@@ -58,6 +60,8 @@ class FolderWatch:
         self._wake = asyncio.Event()
         self._garbage: list[int] = []
         self._known_only_below = 0
+        self._saved_uid = 0
+        self._failed_before = False
         self._backoff = Backoff(reader.rng)
         watch.air.on_expect(self._wake.set)
 
@@ -73,6 +77,7 @@ class FolderWatch:
                     least_s = _AFTER_REFUSAL_S
             except SpoolError as error:
                 self._say("spool", str(error))
+            self._failed_before = True
             await asyncio.sleep(self._backoff.next_s(at_least_s=least_s))
 
     def _say(self, state: str, detail: str | None) -> None:
@@ -99,34 +104,51 @@ class FolderWatch:
     # --- where to go on ---------------------------------------------------------------------
 
     async def _resume(self, session: FolderSession) -> None:
-        """Find the UID to go on from: the cursor's, or, for a folder made anew, by a search."""
-        state = session.state
-        cursor = self._cursor
-        now = self._reader.clock.now()
+        """Find the UID to go on from: the cursor's, or, where there is none, a new one."""
+        state, cursor = session.state, self._cursor
         if cursor is not None and cursor.uidvalidity == state.uidvalidity:
             next_uid = min(cursor.next_uid, state.uidnext)
-            self._cursor = Cursor(state.uidvalidity, next_uid, cursor.checked)
+            here = Cursor(state.uidvalidity, next_uid, cursor.checked)
         else:
-            next_uid = state.uidnext
-            if cursor is not None or self._reader.rebuilt:
-                next_uid = await self._search(session, now, state.uidnext)
-            # What lay in a folder whose UIDs were renumbered was counted under its old UIDs, unless
-            # it is still awaited.
-            self._known_only_below = 0 if cursor is None else state.uidnext
-            self._cursor = Cursor(state.uidvalidity, next_uid, NEVER)
+            here = Cursor(state.uidvalidity, await self._begin(session), NEVER)
+            # What lay in a folder whose UIDs were renumbered was counted under its old UIDs, and
+            # what lay in a folder that is new here is none of ours, unless it is still awaited.
+            # Only a spool that was made anew has lost what it had counted.
+            lost_count = cursor is None and self._reader.rebuilt
+            self._known_only_below = 0 if lost_count else state.uidnext
             self._status.checked = None
-        folder, validity, watch = self._folder, state.uidvalidity, self._watch.name
-        self._garbage = await self._reader.spool.run(
-            lambda store: store.cleanup(watch, folder, validity)
-        )
+        self._cursor = here
+        name, folder = self._watch.name, self._folder
 
-    async def _search(self, session: FolderSession, now: Moment, uidnext: int) -> int:
+        def take_up(store: Store) -> list[int]:
+            # Kept from the first moment on: what comes while the agent is down is found then.
+            store.save_cursor(name, folder, here)
+            return store.cleanup(name, folder, here.uidvalidity)
+
+        self._garbage = await self._reader.spool.run(take_up)
+        self._saved_uid = here.next_uid
+
+    async def _begin(self, session: FolderSession) -> int:
+        """The UID to begin at in a folder that was made anew, or is new here.
+
+        That is UIDNEXT for a folder opened before the first canary flew: no mail in it can be ours.
+        """
+        flown = self._failed_before or len(self._watch.air) > 0
+        if self._cursor is None and not self._reader.rebuilt and not flown:
+            return session.state.uidnext
+        return await self._search(session)
+
+    async def _search(self, session: FolderSession) -> int:
         """The lowest UID at which a canary that is in the air may lie; one bounded search."""
+        uidnext = session.state.uidnext
         oldest = self._watch.air.oldest()
-        since_ns = now.wall_ns if oldest is None else oldest.sent.wall_ns
+        since_ns = self._reader.clock.now().wall_ns if oldest is None else oldest.sent.wall_ns
         # SINCE goes by the server's day, which may be tomorrow's or yesterday's here.
         since = datetime.fromtimestamp(since_ns / 1e9, tz=UTC).date() - timedelta(days=1)
         found = await session.search_header(HEADER, since)
+        if self._watch.takes_bounces:
+            # A bounce has the canary's header inside; on top it says that nobody wrote it.
+            found += await session.search_header("Auto-Submitted", since)
         return min([*found, uidnext])
 
     # --- looking ----------------------------------------------------------------------------
@@ -168,7 +190,7 @@ class FolderWatch:
             finds, counts = await take(
                 self._watch, self._reader, where, batch.messages, look, fetch
             )
-            if finds:
+            if finds or cursor.next_uid - self._saved_uid >= _SAVE_EVERY:
                 await self._write(cursor, finds)
             self._reader.counters.update(counts)
         self._cursor = cursor
@@ -177,6 +199,7 @@ class FolderWatch:
     async def _write(self, cursor: Cursor, finds: list[Find]) -> None:
         name, folder = self._watch.name, self._folder
         await self._reader.spool.run(lambda store: store.record_check(name, folder, cursor, finds))
+        self._saved_uid = cursor.next_uid
         for uid, event in finds:
             self._garbage.append(uid)
             self._status.garbage = len(self._garbage)

@@ -9,6 +9,7 @@ from agent.mailbox.bounces import bounce, canary_id, may_be_bounce, token_of
 from agent.mailbox.watch import MailboxWatch, Reader
 from agent.spool.flight import Flight
 from probes.contract.events import Arrival, Bounce
+from probes.contract.names import Path
 from probes.contract.token import Judgement, Token
 from probes.headers.dsn import parse_dsn
 from probes.imap import Message
@@ -111,6 +112,12 @@ def _arrivals(
     return finds
 
 
+async def _known_path(reader: Reader, canary: str) -> Path | None:
+    """The path of a canary that is not accounted for yet."""
+    known = await reader.spool.run(lambda store: store.find_flights([canary]))
+    return known[canary].path if canary in known else None
+
+
 async def _bounces(
     reader: Reader, messages: Sequence[Message], fetch: Fetch, seen_ns: int
 ) -> tuple[list[Find], int]:
@@ -124,10 +131,7 @@ async def _bounces(
             canary = canary_id(report, token)
             if canary is None:
                 continue
-            path = None if token is None else token.path
-            if path is None:
-                known = await reader.spool.run(lambda store, c=canary: store.find_flights([c]))  # type: ignore[misc]
-                path = known[canary].path if canary in known else None
+            path = await _known_path(reader, canary) if token is None else token.path
             if path is not None:
                 mine = True
                 finds.append((message.uid, bounce(report, canary, path, seen_ns)))

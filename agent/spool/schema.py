@@ -5,6 +5,8 @@ that follows from it are one transaction: after ``kill -9`` at any moment either
 neither is.
 """
 
+import contextlib
+import errno
 import fcntl
 import os
 import secrets
@@ -53,6 +55,16 @@ def is_damage(error: sqlite3.Error) -> bool:
     return code is not None and code & 0xFF in _DAMAGED
 
 
+class SpoolFullError(SpoolError):
+    """The spool's disk is full: waiting may mend it, a restart does not."""
+
+
+def _is_full(error: Exception) -> bool:
+    if isinstance(error, sqlite3.Error):
+        return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 @dataclass(slots=True)
 class OpenSpool:
     """An open spool file. ``quarantined`` is where an unreadable predecessor was moved to."""
@@ -67,7 +79,7 @@ def _take_lock(directory: Path) -> IO[str]:
     lock = (directory / "lock").open("a+", encoding="ascii")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         lock.seek(0)
         owner = lock.read().strip() or "unknown"
         lock.close()
@@ -75,9 +87,13 @@ def _take_lock(directory: Path) -> IO[str]:
             f"{directory}: found the lock held by process {owner}, allowed is one agent per state "
             "directory"
         ) from None
-    lock.truncate(0)
-    lock.write(f"{os.getpid()}\n")
-    lock.flush()
+    except BaseException:
+        lock.close()
+        raise
+    # The number is for whoever finds the lock held; on a full disk the lock holds without it.
+    with contextlib.suppress(OSError):
+        os.ftruncate(lock.fileno(), 0)
+        os.write(lock.fileno(), f"{os.getpid()}\n".encode())
     return lock
 
 
@@ -159,8 +175,9 @@ def open_spool(directory: Path) -> OpenSpool:
     agent that stays down is worse than one with a gap that everybody can see.
 
     Raises:
-        SpoolError: the directory cannot be used, another agent holds it, the disk is full, or a
-            newer version wrote the file.
+        SpoolFullError: the disk is full.
+        SpoolError: the directory cannot be used, another agent holds it, or a newer version wrote
+            the file.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -168,7 +185,8 @@ def open_spool(directory: Path) -> OpenSpool:
     except SpoolError:
         raise
     except OSError as error:
-        raise SpoolError(
+        kind = SpoolFullError if _is_full(error) else SpoolError
+        raise kind(
             f"{directory}: found {error.strerror}, allowed is a directory that the "
             "agent may write to"
         ) from error
@@ -186,7 +204,8 @@ def open_spool(directory: Path) -> OpenSpool:
             epoch = _epoch(connection, file)
     except sqlite3.Error as error:
         lock.close()
-        raise SpoolError(
+        kind = SpoolFullError if _is_full(error) else SpoolError
+        raise kind(
             f"{file}: found {error}, allowed is a disk with room that the agent may write to"
         ) from error
     except BaseException:

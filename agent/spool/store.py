@@ -18,6 +18,8 @@ _SELECT_FLIGHTS = (
     " deadline_s, loss_after_s, state FROM flights"
 )
 
+_TRIM = 10_000
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -108,11 +110,7 @@ class Store:
 
     def trim(self, *, max_bytes: int, min_at_ns: int) -> int:
         """Drop the oldest events past the bounds; gives how many. They are counted for ever."""
-        dropped = self._drop_through(
-            "SELECT max(seq) FROM events WHERE at_ns < ? AND seq <= "
-            "(SELECT coalesce(min(seq), 0) + 10000 FROM events)",
-            min_at_ns,
-        )
+        dropped = self._drop_through(self._last_older(min_at_ns))
         # Rows differ in size, so each round aims and the next one looks; ten always suffice.
         for _ in range(10):
             depth = self.depth()
@@ -120,14 +118,26 @@ class Store:
             if excess <= 0 or depth.rows == 0:
                 break
             share = max(1, depth.rows * excess // depth.bytes)
-            dropped += self._drop_through("SELECT min(seq) + ? - 1 FROM events", share)
+            first = self._db.execute("SELECT min(seq) FROM events").fetchone()[0]
+            dropped += self._drop_through(first + share - 1)
         return dropped
 
-    def _drop_through(self, query: str, argument: int) -> int:
-        """Drop all events up to the sequence number that ``query`` gives, and count them."""
-        last = self._db.execute(query, (argument,)).fetchone()[0]
-        if last is None:
-            return 0
+    def _last_older(self, min_at_ns: int) -> int:
+        """The last of the oldest events that are all too old; 0 when the first one is not.
+
+        A single event with a wrong time, of a clock that was not set yet, takes none with it. No
+        more than a batch is looked at, so that the transaction stays short.
+        """
+        last = 0
+        rows = self._db.execute("SELECT seq, at_ns FROM events ORDER BY seq LIMIT ?", (_TRIM,))
+        for seq, at_ns in rows:
+            if at_ns >= min_at_ns:
+                break
+            last = seq
+        return last
+
+    def _drop_through(self, last: int) -> int:
+        """Drop all events up to that sequence number, and count them."""
         dropped = self._db.execute("DELETE FROM events WHERE seq <= ?", (last,)).rowcount
         self._db.execute(
             "UPDATE meta SET value = CAST(value AS INTEGER) + ? WHERE key = 'dropped'", (dropped,)
@@ -194,15 +204,16 @@ class Store:
         """Write down how the attempt ended; ``state`` says whether its arrival is still awaited.
 
         An arrival that overtook its submission's own reply has closed the flight already, and it
-        stays closed.
+        stays closed; so does a wait that was over before the reply came.
         """
         self.append(event, event.at_ns)
         if state is FlightState.CLOSED:
             self._close([event.canary])
             return
         self._db.execute(
-            "UPDATE flights SET state = ?, wall_ns = ?, boot_ns = ?, boot_id = ? WHERE canary = ?",
-            (state, sent.wall_ns, sent.boot_ns, sent.boot_id, event.canary),
+            "UPDATE flights SET state = ?, wall_ns = ?, boot_ns = ?, boot_id = ?"
+            " WHERE canary = ? AND state = ?",
+            (state, sent.wall_ns, sent.boot_ns, sent.boot_id, event.canary, FlightState.INTENT),
         )
 
     def end_wait(self, event: Expiry) -> None:

@@ -5,6 +5,7 @@ operations and wait for the commit that contains theirs.
 """
 
 import asyncio
+import contextlib
 import queue
 import sqlite3
 import threading
@@ -20,6 +21,14 @@ from probes.contract.errors import SpoolError
 T = TypeVar("T")
 Operation = Callable[[Store], T]
 MAX_BATCH = 500
+
+_CALLERS_FAULT = (
+    sqlite3.IntegrityError,
+    sqlite3.DataError,
+    sqlite3.ProgrammingError,
+    sqlite3.InterfaceError,
+)
+"""What SQLite says of an operation that is wrong, rather than of the file or the disk."""
 
 
 class Spool(Protocol):
@@ -59,6 +68,9 @@ def run_batch(store: Store, operations: list[Operation[Any]]) -> list[Any]:
         store.begin()
         results = [operation(store) for operation in operations]
         store.commit()
+    except _CALLERS_FAULT:
+        store.rollback()
+        raise
     except sqlite3.Error as error:
         store.rollback()
         raise explain(error) from error
@@ -161,5 +173,6 @@ def _answer(batch: list[_Job], answers: list[tuple[Any, Exception | None]]) -> N
                 job.future.set_exception(error)
 
     for loop in {job.loop for job in batch}:
-        if not loop.is_closed():
+        # A loop that was closed has nobody left to wake.
+        with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(resolve, loop)
