@@ -39,15 +39,8 @@ def smtp_target(
     )
 
 
-def imap_target(
-    imap: Imap,
-    policy: PolicyFile,
-    secrets: Secrets,
-    *,
-    connect_s: float = 10.0,
-    command_s: float = 30.0,
-) -> ImapTarget:
-    """How to read the mailbox behind ``imap``, with the seconds that each step may take.
+def imap_target(imap: Imap, policy: PolicyFile, secrets: Secrets) -> ImapTarget:
+    """How to read the mailbox behind ``imap``.
 
     Raises:
         ImapFailure: at AUTH: its secret may not be sent there, or cannot be read.
@@ -71,8 +64,6 @@ def imap_target(
         auth=imap.auth,
         ca_file=policy.ca_file,
         verify=not grant.unverified,
-        connect_timeout_s=connect_s,
-        command_timeout_s=command_s,
     )
 
 
