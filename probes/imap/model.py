@@ -12,9 +12,8 @@ from probes.contract.secret import Secret
 from probes.contract.stages import Reason, Stage
 
 MAX_UID = 4_294_967_294
-"""The open end of a UID range. Neither ``*`` nor 4294967295, which some servers read as ``*``:
-both make a server return the last message although its UID lies below the range (RFC 3501 6.4.8).
-"""
+"""The open end of a UID range. With ``*`` a server returns its last message although the UID lies
+below the range (RFC 3501 section 6.4.8); 4294967295 is what a server may use for ``*`` inside."""
 
 AddressPolicy = Callable[[IPv4Address | IPv6Address], bool]
 """Whether a resolved address may be connected to."""
