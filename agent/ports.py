@@ -9,7 +9,7 @@ from datetime import date
 from typing import Protocol
 
 from probes.contract.config.models import Relay
-from probes.imap import Batch, FolderState
+from probes.imap import Batch, FolderState, Message
 from probes.smtp import Mail, SendReport
 
 
@@ -43,8 +43,14 @@ class FolderSession(Protocol):
     async def fetch_whole(self, uid: int, max_bytes: int) -> bytes | None:
         """The message's first ``max_bytes`` bytes."""
 
-    async def search_header(self, field: str, since: date) -> list[int]:
-        """UIDs of messages that have that field and came since that day."""
+    async def search_header(self, field: str, since: date, before: date | None = None) -> list[int]:
+        """UIDs of messages that have that field and came from ``since`` to before ``before``."""
+
+    async def fetch_some(self, uids: Collection[int]) -> list[Message]:
+        """Those of the messages that are there and hold a field that was asked for."""
+
+    async def quota(self) -> float | None:
+        """The used share of the mailbox's quota; ``None`` when the server tells none."""
 
     async def close(self) -> None:
         """End the connection."""

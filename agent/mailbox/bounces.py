@@ -4,7 +4,7 @@ from agent.mailbox.arrivals import Fields
 from probes.contract.events import Bounce
 from probes.contract.message import canary_of_envid
 from probes.contract.names import Path
-from probes.contract.token import HEADER, Judgement, KeyRing, Token, judge
+from probes.contract.token import HEADER, KeyRing, Token, verify
 from probes.headers.block import parse_header_block, values
 from probes.headers.dsn import DsnReport
 
@@ -20,19 +20,17 @@ def may_be_bounce(fields: Fields) -> bool:
     return any(value.strip() in ("<>", "<#@[]>") for value in values(fields, "return-path"))
 
 
-def token_of(report: DsnReport, ring: KeyRing, agent: str, now_ns: int) -> Token | None:
+def token_of(report: DsnReport, ring: KeyRing, agent: str) -> Token | None:
     """The canary whose header the bounce returns, if that header is genuine and this agent's.
 
     A bounce is about a canary wherever it was going and however old it is, so the place and the
-    age that :func:`judge` would hold against an arrival are not held against it.
+    age that would be held against an arrival are not held against it.
     """
     if report.original is None:
         return None
     for value in values(parse_header_block(report.original), HEADER.lower())[:1]:
-        judgement, token = judge(
-            value, ring, agent=agent, mailbox="", now_ns=now_ns, remember_s=0.0
-        )
-        if judgement in (Judgement.GENUINE, Judgement.REPLAYED):
+        token = verify(value, ring)
+        if token is not None and token.path.agent == agent:
             return token
     return None
 

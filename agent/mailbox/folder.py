@@ -12,6 +12,7 @@ import structlog
 
 from agent.backoff import Backoff
 from agent.clock import NEVER, at_boot
+from agent.mailbox import upkeep
 from agent.mailbox.arrivals import Look
 from agent.mailbox.bounces import MAX_BYTES
 from agent.mailbox.cadence import Cadence
@@ -61,6 +62,7 @@ class FolderWatch:
         self._garbage: list[int] = []
         self._known_only_below = 0
         self._saved_uid = 0
+        self._upkeep_ns = 0
         self._failed_before = False
         self._backoff = Backoff(reader.rng)
         watch.air.on_expect(self._wake.set)
@@ -97,6 +99,7 @@ class FolderWatch:
                 self._backoff.reset()
                 self._say("ok", None)
                 await self._clean(session)
+                await self._keep_up(session)
                 await self._pause(session)
         finally:
             await session.close()
@@ -220,6 +223,25 @@ class FolderWatch:
         name, folder, validity = self._watch.name, self._folder, self._at().uidvalidity
         await self._reader.spool.run(lambda store: store.cleaned(name, folder, validity, gone))
         self._status.garbage = len(self._garbage)
+
+    async def _keep_up(self, session: FolderSession) -> None:
+        """Once in a while, when nothing young is in flight: the quota, and old canaries."""
+        now = self._reader.clock.now()
+        age = self._watch.air.youngest_age_s(now)
+        if now.boot_ns < self._upkeep_ns or (age is not None and age < _CLEAN_AFTER_S):
+            return
+        first = self._upkeep_ns == 0
+        wait_s = upkeep.FIRST_AFTER_S if first else upkeep.EVERY_S
+        self._upkeep_ns = now.boot_ns + round(wait_s * 1e9)
+        self._status.quota_used = await session.quota()
+        if not first:
+            removed = await upkeep.sweep(
+                session,
+                self._reader.ring,
+                now_ns=now.wall_ns,
+                remember_s=self._reader.remember_s,
+            )
+            self._reader.counters["orphans_removed"] += removed
 
     async def _pause(self, session: FolderSession) -> None:
         """Wait until the next check is due: its time has come, or the server has news.

@@ -127,7 +127,7 @@ async def _bounces(
     for message in messages:
         mine = False
         for report in parse_dsn(await fetch(message.uid) or b""):
-            token = token_of(report, reader.ring, reader.agent, seen_ns)
+            token = token_of(report, reader.ring, reader.agent)
             canary = canary_id(report, token)
             if canary is None:
                 continue

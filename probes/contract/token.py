@@ -155,6 +155,21 @@ def parse_token(value: str) -> tuple[Token, str, str]:
     return token, f["k"], f["h"]
 
 
+def verify(value: str, ring: KeyRing) -> Token | None:
+    """The token if a key of the ring signed it, whichever agent's and wherever it was going."""
+    try:
+        token, key_id, mac = parse_token(value)
+    except TokenError:
+        return None
+    key = ring.find(key_id)
+    return token if key is not None and _signed(token, key, mac) else None
+
+
+def _signed(token: Token, key: Key, mac: str) -> bool:
+    expected = write_token(token, key).rpartition("; h=")[2]
+    return hmac.compare_digest(expected.encode(), mac.encode())
+
+
 def judge(
     value: str, ring: KeyRing, *, agent: str, mailbox: str, now_ns: int, remember_s: float
 ) -> tuple[Judgement, Token | None]:
@@ -170,8 +185,7 @@ def judge(
     key = ring.find(key_id)
     if key is None or token.path.agent != agent:
         return Judgement.FOREIGN, token
-    expected = write_token(token, key).rpartition("; h=")[2]
-    if not hmac.compare_digest(expected.encode(), mac.encode()):
+    if not _signed(token, key, mac):
         return Judgement.FORGED, token
     if token.path.mailbox != mailbox or now_ns - token.sent_ns > remember_s * 1e9:
         return Judgement.REPLAYED, token

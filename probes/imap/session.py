@@ -229,14 +229,27 @@ class FolderSession:
                 self._protocol.framer.keep_literal = KEEP_LITERAL
         return found[0][:max_bytes] if found else None
 
-    async def search_header(self, field: str, since: date) -> list[int]:
-        """The UIDs of the messages that have this header field, from ``since`` on, ascending.
+    async def fetch_some(self, uids: Collection[int]) -> list[Message]:
+        """Those of the messages that are there and hold at least one of the fields asked for."""
+        wanted = sorted(set(uids))
+        found: list[Message] = []
+        with self._turn():
+            for start in range(0, len(wanted), BATCH):
+                chosen = wanted[start : start + BATCH]
+                gathering = Gathering(self._view, chosen[0], chosen[-1])
+                await self._fetch(uid_set(chosen), self._items, gathering.take)
+                found += gathering.messages
+        return found
 
-        The server compares dates of its own time zone: go a day further back. This may take it
-        long; it is meant for the one time after the UIDVALIDITY changed.
+    async def search_header(self, field: str, since: date, before: date | None = None) -> list[int]:
+        """The UIDs of the messages that have this header field and came in that time, ascending.
+
+        ``since`` is the first day, ``before`` the day after the last. The server compares dates of
+        its own time zone: go a day further. It may take the server long; it is no part of a check.
         """
         header_items([field])
-        criteria = f'SINCE {search_date(since)} HEADER {quoted(field)} ""'
+        until = "" if before is None else f" BEFORE {search_date(before)}"
+        criteria = f'SINCE {search_date(since)}{until} HEADER {quoted(field)} ""'
         with self._turn():
             return await self._search(criteria)
 
