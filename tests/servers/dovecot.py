@@ -197,17 +197,14 @@ class Dovecot:
 
     def stop(self) -> None:
         """Stop it, IMAP and LMTP, if it runs. Open connections end."""
-        if not self._is_running():
+        if (master := self.namespace.leader_in(self._pid_file)) is None:
             return
-        master = int(self._pid_file.read_text())
         os.kill(master, signal.SIGTERM)
         # The master gives its log process more than a second, long after all others have ended.
-        wait_until(
-            lambda: len(self._processes(master)) <= len(("master", "log")), "stop of Dovecot"
-        )
+        wait_until(lambda: len(self.namespace.session(master)) <= 2, "stop of Dovecot")
         with contextlib.suppress(ProcessLookupError):
             os.killpg(master, signal.SIGKILL)
-        wait_until(lambda: not self._processes(master), "end of Dovecot's log process")
+        wait_until(lambda: not self.namespace.session(master), "end of Dovecot's log process")
         # A start takes the number in this file for a running Dovecot until init has reaped it.
         self._pid_file.unlink(missing_ok=True)
 
@@ -250,23 +247,8 @@ class Dovecot:
     def _pid_file(self) -> Path:
         return self.directory / "run" / "master.pid"
 
-    def _processes(self, master: int) -> list[int]:
-        """The running processes of the master's session, itself included."""
-
-        def is_its(pid: int) -> bool:
-            try:
-                return os.getsid(pid) == master
-            except ProcessLookupError:
-                return False
-
-        return [pid for pid in self.namespace.pids() if is_its(pid)]
-
     def _is_running(self) -> bool:
-        try:
-            pid = int(self._pid_file.read_text())
-        except (FileNotFoundError, ValueError):
-            return False
-        return pid in self.namespace.pids()
+        return self.namespace.leader_in(self._pid_file) is not None
 
 
 def mail_root(directory: Path) -> Path:

@@ -116,7 +116,6 @@ class ServerEstate:
             self._slot = stack.enter_context(hold_slot())
             self._network = Network(self._slot)
             self._network.start()
-            stack.callback(self._network.stop)
             self._lay_out()
             stack.callback(self._close_proxies)
             stack.callback(self.dovecot.stop)
@@ -138,10 +137,9 @@ class ServerEstate:
         for site in self.sites:
             site.end_processes()
             site.unfilter()
-        _each(Postfix.restore, self.servers)
-        # The relays first: what they hand over meanwhile is dropped at the destination.
-        _each(Postfix.drop_queue, self.relays)
-        self.destination.drop_queue()
+        # The destination comes after the relays, for what they were just handing over to it.
+        _each(Postfix.reset, self.relays)
+        self.destination.reset()
         self.dovecot.restart_empty()
 
     def proxy(self, target: Endpoint) -> TcpProxy:

@@ -47,6 +47,16 @@ class Slot:
         return f"mc{self.number}-"
 
     @property
+    def device(self) -> str:
+        """The network device by which the root namespace is on this slot's bridge."""
+        return f"mc{self.number}"
+
+    @property
+    def device_path(self) -> Path:
+        """Exists while `device` does."""
+        return Path("/sys/class/net") / self.device
+
+    @property
     def subnet(self) -> str:
         """The /24 of this slot, inside the range kept for tests of network devices (RFC 2544)."""
         return f"198.18.{100 + self.number}.0/24"
@@ -87,6 +97,11 @@ def clear(slot: Slot) -> None:
             namespace = Namespace(name, "")
             namespace.end_processes()
             run(["ip", "netns", "delete", name])
+    # The root namespace's end of the cable goes with the other end, but some time later.
+    if slot.device_path.exists():
+        with contextlib.suppress(CommandError):
+            run(["ip", "link", "delete", slot.device])
+        wait_until(lambda: not slot.device_path.exists(), f"end of {slot.device}")
     shutil.rmtree(slot.directory, ignore_errors=True)
 
 
@@ -152,6 +167,25 @@ class Namespace:
         """The processes that run inside."""
         return [int(pid) for pid in run(["ip", "netns", "pids", self.name]).split()]
 
+    def session(self, leader: int) -> list[int]:
+        """The processes inside whose session began with `leader`: a daemon and its children."""
+
+        def belongs(pid: int) -> bool:
+            try:
+                return os.getsid(pid) == leader
+            except ProcessLookupError:
+                return False
+
+        return [pid for pid in self.pids() if belongs(pid)]
+
+    def leader_in(self, pid_file: Path) -> int | None:
+        """The daemon that a pid file names, if it runs inside; the file may be a dead one's."""
+        try:
+            pid = int(pid_file.read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+        return pid if pid in self.pids() else None
+
     def end_processes(self) -> None:
         """Kill what still runs inside: this module made the namespace, so it is all its own."""
 
@@ -173,7 +207,6 @@ class Network:
     def __init__(self, slot: Slot) -> None:
         self.slot = slot
         self._backbone = Namespace(f"{slot.prefix}backbone", "")
-        self._root_device = f"mc{slot.number}"
 
     @property
     def gateway(self) -> str:
@@ -185,14 +218,14 @@ class Network:
         run(["ip", "netns", "add", self._backbone.name])
         run(["ip", "-n", self._backbone.name, "link", "add", "bridge", "type", "bridge"])
         run(["ip", "-n", self._backbone.name, "link", "set", "bridge", "up"])
-        self._join(self._root_device, "root", ["name", self._root_device])
-        run(["ip", "link", "set", self._root_device, "up"])
+        self._join(self.slot.device, "root", ["name", self.slot.device])
+        run(["ip", "link", "set", self.slot.device, "up"])
         self.add_root_address(1)
 
     def add_root_address(self, host: int) -> str:
         """Give the root namespace one more address on the bridge; returns it."""
         address = self.slot.address(host)
-        run(["ip", "address", "add", f"{address}/24", "dev", self._root_device])
+        run(["ip", "address", "add", f"{address}/24", "dev", self.slot.device])
         return address
 
     def add(self, name: str, *hosts: int) -> Namespace:
@@ -212,7 +245,3 @@ class Network:
         named = [] if where[0] == "name" else ["name", device]
         run(["ip", "link", "add", *named, *where, "type", "veth", *peer])
         run(["ip", "-n", backbone, "link", "set", port, "master", "bridge", "up"])
-
-    def stop(self) -> None:
-        """Remove the root namespace's cable; the namespaces go with the slot."""
-        run(["ip", "link", "delete", self._root_device])

@@ -1,7 +1,10 @@
 """Postfix instances, each in a network namespace, without systemd and beside any other Postfix."""
 
 import json
+import os
 import shutil
+import signal
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,7 +17,8 @@ from tests.servers.process import CommandError, NotReadyError, run, tail, wait_u
 SUBMISSIONS_PORT = 465
 """Where an instance with a certificate also offers implicit TLS (RFC 8314)."""
 
-QUEUES = ("active", "bounce", "deferred", "hold", "incoming", "maildrop")
+# Mails, and what is noted about their recipients.
+QUEUES = ("active", "bounce", "defer", "deferred", "hold", "incoming", "maildrop", "trace")
 
 # Stock services of master.cf(5): name, type, private, wakeup, process limit, command.
 SERVICES = (
@@ -100,7 +104,7 @@ class Postfix:
     directory: Path
     settings: dict[str, str]
     certificate: CertificateFiles | None = None
-    _changed: set[str] = field(default_factory=set)
+    _changed: bool = field(init=False, default=False)
 
     @property
     def address(self) -> str:
@@ -149,28 +153,43 @@ class Postfix:
             raise CommandError(f"{error}\n{self._explain()}") from error
 
     def stop(self) -> None:
-        """Stop it, if it runs."""
-        if self._is_running():
-            self.namespace.run(["postfix", "-c", self._etc, "stop"])
-            wait_until(lambda: not self._is_running(), f"stop of {self.name}")
+        """Stop it, if it runs. Open connections end."""
+        if (master := self.namespace.leader_in(self._pid_file)) is not None:
+            # What `postfix stop` does, but that looks only once a second whether it is done.
+            os.kill(master, signal.SIGTERM)
+            wait_until(lambda: not self.namespace.session(master), f"stop of {self.name}")
 
     def configure(self, **settings: str) -> None:
-        """Change settings of main.cf while it runs, until `restore`."""
-        self._changed |= settings.keys()
+        """Put settings over those of main.cf while it runs, until `restore`.
+
+        They replace those of an earlier call.
+        """
+        self._changed = True
         self._write_settings(settings)
         self._reload()
 
     def restore(self) -> None:
-        """Undo what `configure` changed, take away filters, start it if it is stopped."""
-        self.namespace.unfilter()
-        changed = bool(self._changed)
-        if changed:
-            self._changed.clear()
+        """Undo what `configure` changed."""
+        if self._changed:
+            self._changed = False
             self._write_settings({})
-        if not self._is_running():
-            self.start()
-        elif changed:
             self._reload()
+
+    def reset(self) -> None:
+        """Be as after the first start: unfiltered, running, with its own settings and no mail.
+
+        Mail is dropped while the instance is down: in a running one, a mail whose file is gone may
+        still be under way to its next hop.
+        """
+        self.namespace.unfilter()
+        if self._is_running() and not self._changed and not self.holds_mail():
+            return
+        self.stop()
+        for path in self._mail_files():
+            path.unlink()
+        self._changed = False
+        self._write_settings({})
+        self.start()
 
     def filter_outbound(self, *, new_only: bool = False) -> None:
         """Drop what it sends to port 25, in silence, as a provider's filter does."""
@@ -193,34 +212,25 @@ class Postfix:
         self.namespace.run(["postqueue", "-c", self._etc, "-f"])
 
     def holds_mail(self) -> bool:
-        """Whether any file is in its queues; cheaper than `queue`, and sees what that skips."""
-        return any(
-            path.is_file()
-            for name in QUEUES
-            for path in (self.directory / "queue" / name).rglob("*")
-        )
-
-    def drop_queue(self) -> None:
-        """Delete every mail that it holds, those under way included."""
-
-        def empty() -> bool:
-            if self.holds_mail():
-                self.namespace.run(["postsuper", "-c", self._etc, "-d", "ALL"])
-            return not self.holds_mail()
-
-        wait_until(empty, f"the queue of {self.name} empty")
+        """Whether any mail is in its queues, one that is just being received included."""
+        return any(self._mail_files())
 
     @property
     def _etc(self) -> Path:
         return self.directory / "etc"
 
+    def _mail_files(self) -> Iterator[Path]:
+        for queue in QUEUES:
+            yield from (
+                path for path in (self.directory / "queue" / queue).rglob("*") if path.is_file()
+            )
+
+    @property
+    def _pid_file(self) -> Path:
+        return self.directory / "queue" / "pid" / "master.pid"
+
     def _is_running(self) -> bool:
-        try:
-            pid = int((self.directory / "queue" / "pid" / "master.pid").read_text())
-        except (FileNotFoundError, ValueError):
-            return False
-        # The file stays behind after a stop, and its number may be another process's by now.
-        return pid in self.namespace.pids()
+        return self.namespace.leader_in(self._pid_file) is not None
 
     def _reload(self) -> None:
         self.namespace.run(["postfix", "-c", self._etc, "reload"])
@@ -231,6 +241,9 @@ class Postfix:
         # Every Postfix process may read the file at any time: replace it in one step.
         draft = self._etc / "main.cf.new"
         draft.write_text(text)
+        # Postfix waits for a file that changed within the last seconds to cool down.
+        long_ago = time.time() - 60
+        os.utime(draft, (long_ago, long_ago))
         draft.replace(self._etc / "main.cf")
 
     def _common(self) -> dict[str, str]:
