@@ -109,18 +109,12 @@ def _check(connection: sqlite3.Connection) -> None:
         raise _damaged(f"quick_check: {found[0] if found else 'no answer'}")
 
 
-def _connect(file: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
-    try:
-        connection.execute("PRAGMA journal_mode=WAL")
-        # FULL: a commit is on the disk, not in the page cache; group commit pays for it.
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("PRAGMA busy_timeout=5000")
-        _check(connection)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+def _prepare(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA journal_mode=WAL")
+    # FULL: a commit is on the disk, not in the page cache; group commit pays for it.
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA busy_timeout=5000")
+    _check(connection)
 
 
 def _create(connection: sqlite3.Connection) -> str:
@@ -168,6 +162,37 @@ def _quarantine(file: Path) -> Path:
     return target
 
 
+class _DamagedError(Exception):
+    """The file was damaged and has been moved."""
+
+    def __init__(self, moved_to: Path) -> None:
+        super().__init__(str(moved_to))
+        self.moved_to = moved_to
+
+
+def _open_file(file: Path) -> tuple[sqlite3.Connection, str]:
+    """The connection and the epoch.
+
+    Raises:
+        _DamagedError: the file was damaged and has been moved aside; there is room for a new one.
+    """
+    connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+    try:
+        _prepare(connection)
+        return connection, _epoch(connection, file)
+    except sqlite3.Error as error:
+        if is_damage(error):
+            # Before the connection is closed: SQLite would delete the journal then.
+            moved_to = _quarantine(file)
+            connection.close()
+            raise _DamagedError(moved_to) from error
+        connection.close()
+        raise
+    except BaseException:
+        connection.close()
+        raise
+
+
 def open_spool(directory: Path) -> OpenSpool:
     """Open, or create, the spool in ``directory`` and take its lock.
 
@@ -194,14 +219,10 @@ def open_spool(directory: Path) -> OpenSpool:
     quarantined: Path | None = None
     try:
         try:
-            connection = _connect(file)
-            epoch = _epoch(connection, file)
-        except sqlite3.Error as error:
-            if not is_damage(error):
-                raise
-            quarantined = _quarantine(file)
-            connection = _connect(file)
-            epoch = _epoch(connection, file)
+            connection, epoch = _open_file(file)
+        except _DamagedError as damaged:
+            quarantined = damaged.moved_to
+            connection, epoch = _open_file(file)
     except sqlite3.Error as error:
         lock.close()
         kind = SpoolFullError if _is_full(error) else SpoolError
