@@ -15,6 +15,7 @@ from tests.servers.process import CommandError, NotReadyError, tail, wait_until
 LMTP = Endpoint("127.0.0.1", 24)
 IMAP_PORT = 143
 IMAPS_PORT = 993
+AUTH_PORT = 12345
 
 # Owns the mail. No account needs to exist for it.
 MAIL_ID = 20025
@@ -114,11 +115,13 @@ service anvil {{
     mode = 0
   }}
 }}
-protocol lmtp {{
-  # A detail in the recipient names the folder: canary+Junk@ goes to Junk.
-  lmtp_save_to_detail_mailbox = yes
+service auth {{
+  # For relays that ask for a login.
+  inet_listener {{
+    address = {address}
+    port = {auth}
+  }}
 }}
-recipient_delimiter = +
 """
 
 
@@ -154,6 +157,11 @@ class Dovecot:
         return Endpoint(self.expired_address, IMAPS_PORT)
 
     @property
+    def auth(self) -> Endpoint:
+        """Where other servers ask it whether a login is right."""
+        return Endpoint(self.namespace.address, AUTH_PORT)
+
+    @property
     def log(self) -> Path:
         """Its log file."""
         return self.directory / "log" / "dovecot.log"
@@ -181,6 +189,7 @@ class Dovecot:
                 imap=IMAP_PORT,
                 imaps=IMAPS_PORT,
                 lmtp=LMTP,
+                auth=AUTH_PORT,
             )
         )
         users = "".join(f"{box.user}:{box.password}\n" for box in self.mailboxes)

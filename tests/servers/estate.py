@@ -170,6 +170,18 @@ class ServerEstate:
         access = f"inline:{{ {{ {mailbox.address} = 452 4.2.2 Mailbox full }} }}"
         self.destination.configure(smtpd_recipient_restrictions=f"check_recipient_access {access}")
 
+    def require_login(self, relay: Postfix) -> None:
+        """Have a relay take mail only after AUTH, with any mailbox's user and password.
+
+        It needs Dovecot for that. Ends with the relay's `restore`.
+        """
+        relay.configure(
+            smtpd_sasl_auth_enable="yes",
+            smtpd_sasl_type="dovecot",
+            smtpd_sasl_path="inet:{}:{}".format(*self.dovecot.auth),
+            smtpd_relay_restrictions="permit_sasl_authenticated, reject",
+        )
+
     def sender(self, site: str) -> str:
         """A sender address whose bounces come to the mailbox `bounces`."""
         return f"canary-{site}@{MONITOR_DOMAIN}"

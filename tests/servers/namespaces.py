@@ -164,7 +164,7 @@ class Namespace:
         run(self.command(["nft", "-f", "-"]), text=ruleset)
 
     def pids(self) -> list[int]:
-        """The processes that run inside."""
+        """The processes that run inside; one that has ended is not listed, reaped or not."""
         return [int(pid) for pid in run(["ip", "netns", "pids", self.name]).split()]
 
     def session(self, leader: int) -> list[int]:
@@ -193,9 +193,6 @@ class Namespace:
             for pid in (left := self.pids()):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-                # A child of this process stays in the list until it is reaped.
-                with contextlib.suppress(ChildProcessError):
-                    os.waitpid(pid, os.WNOHANG)
             return not left
 
         wait_until(none_left, f"end of the processes in {self.name}")

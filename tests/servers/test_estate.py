@@ -246,6 +246,19 @@ def test_wrong_passwords_do_not_lock_the_right_one_out(server_estate: ServerEsta
         client.login(acme.user, acme.password)
 
 
+def test_a_relay_can_require_a_login(server_estate: ServerEstate) -> None:
+    acme, relay = server_estate.mailboxes["acme"], server_estate.relays[0]
+    server_estate.require_login(relay)
+    with smtplib.SMTP(*relay.endpoint, timeout=20) as client:
+        with pytest.raises(smtplib.SMTPRecipientsRefused):
+            client.send_message(mail(server_estate, acme.address, "anonymous"))
+        with pytest.raises(smtplib.SMTPAuthenticationError, match="535"):
+            client.login(acme.user, "not the password")
+        client.login(acme.user, acme.password)
+        client.send_message(mail(server_estate, acme.address, "known"))
+    wait_for_mails(acme, 1)
+
+
 SEND_FROM_SITE = """
 import smtplib, socket, sys
 host, sender, recipient = sys.argv[1:]
