@@ -5,7 +5,6 @@ last whole line says where to go on, and a torn line at its end is cut off first
 """
 
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -119,17 +118,35 @@ class EventsFile:
 
 
 class EventsStdout:
-    """Standard output: for piping into something else, with no memory of what was written."""
+    """Standard output: for piping into something else, which keeps nothing to resume from.
 
-    def resume(self, epoch: str) -> int:  # noqa: ARG002 - a pipe keeps nothing to resume from
-        """Nothing is known of what a pipe has carried."""
-        return 0
+    What a full disk cut off is kept, and is written before anything else. ``fd`` is for tests.
+    """
+
+    def __init__(self, fd: int = 1) -> None:
+        self._fd = fd
+        self._seq = 0
+        self._rest = b""
+
+    def resume(self, epoch: str) -> int:  # noqa: ARG002 - one run has one epoch
+        """The last sequence number of this run that was written.
+
+        Raises:
+            SpoolError: what was cut off still cannot be written.
+        """
+        self._flush()
+        return self._seq
 
     def write(self, epoch: str, records: Sequence[Record]) -> None:
-        """Write the events and flush."""
+        """Write the events, unbuffered: a failed flush would keep them and write them twice."""
+        self._rest += b"".join(line(epoch, record) for record in records)
+        self._seq = records[-1].seq
+        self._flush()
+
+    def _flush(self) -> None:
         try:
-            sys.stdout.buffer.write(b"".join(line(epoch, record) for record in records))
-            sys.stdout.buffer.flush()
+            while self._rest:
+                self._rest = self._rest[os.write(self._fd, self._rest) :]
         except OSError as error:
             raise SpoolError(f"standard output: could not write ({error.strerror})") from error
 

@@ -1,0 +1,200 @@
+"""Events as JSON lines: each once, torn ends mended, foreign files left alone."""
+
+import json
+import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from agent.events_file import EventsFile, EventsStdout, is_torn, line
+from agent.spool.store import Record
+from probes.contract.errors import SpoolError
+from probes.contract.events import Tick, encode
+
+
+def records(*seqs: int) -> list[Record]:
+    """Events with those sequence numbers."""
+    return [Record(seq, encode(Tick(at_ns=seq))) for seq in seqs]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the events go."""
+    return tmp_path / "events.jsonl"
+
+
+def reopened(path: Path, epoch: str = "e1") -> int:
+    """What a new start finds in the file."""
+    file = EventsFile(path)
+    try:
+        return file.resume(epoch)
+    finally:
+        file.close()
+
+
+def test_a_new_file_begins_at_nothing(path: Path) -> None:
+    assert reopened(path) == 0
+    assert path.read_bytes() == b""
+
+
+def test_lines_are_json_with_the_events_identity(path: Path) -> None:
+    file = EventsFile(path)
+    file.write("e1", records(1, 2))
+    file.close()
+    lines = [json.loads(text) for text in path.read_text().splitlines()]
+    assert lines == [
+        {"epoch": "e1", "seq": seq, "event": {"kind": "tick", "at_ns": seq}} for seq in (1, 2)
+    ]
+    assert reopened(path) == 2
+
+
+def test_another_epoch_begins_anew_behind_the_old_one(path: Path) -> None:
+    file = EventsFile(path)
+    file.write("e1", records(1, 2, 3))
+    assert file.resume("e2") == 0
+    file.write("e2", records(1))
+    file.close()
+    assert reopened(path, "e2") == 1
+    assert reopened(path, "e1") == 0
+
+
+@pytest.mark.parametrize("kept", [1, 5, 10, 11, 30, -1])
+def test_a_torn_last_line_is_cut_off_and_written_again(path: Path, kept: int) -> None:
+    file = EventsFile(path)
+    file.write("e1", records(1, 2))
+    file.close()
+    whole = path.read_bytes()
+    path.write_bytes(whole + line("e1", records(3)[0])[:kept])
+    file = EventsFile(path)
+    assert file.resume("e1") == 2
+    assert path.read_bytes() == whole
+    file.write("e1", records(3))
+    file.close()
+    assert reopened(path) == 3
+
+
+def test_only_a_torn_line_leaves_an_empty_file(path: Path) -> None:
+    path.write_bytes(b'{"epoch":"e1","seq":1,"ev')
+    assert reopened(path) == 0
+    assert path.read_bytes() == b""
+
+
+def test_zeros_of_a_power_failure_are_cut_off(path: Path) -> None:
+    whole = line("e1", records(1)[0])
+    path.write_bytes(whole + bytes(4096))
+    assert reopened(path) == 1
+    assert path.read_bytes() == whole
+    path.write_bytes(whole + b'{"epoch":"e1","se' + bytes(100))
+    assert reopened(path) == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"a letter to my aunt",
+        b"a letter\nto my aunt\n",
+        b"a letter\nto my aunt",
+        b'{"some":"json"}\n',
+        b"x" * (3 << 20),
+        line("e1", records(1)[0]) + b"and a note",
+        line("e1", records(1)[0]) + b"and a note\n",
+        b"[1]\n",
+        b"\n",
+    ],
+)
+def test_a_file_that_holds_something_else_is_refused_and_left_alone(
+    path: Path, content: bytes
+) -> None:
+    path.write_bytes(content)
+    with pytest.raises(SpoolError, match="found a last line that is no event"):
+        reopened(path)
+    assert path.read_bytes() == content
+
+
+def test_what_a_torn_end_looks_like() -> None:
+    assert is_torn(b"")
+    assert is_torn(b"{")
+    assert is_torn(b'{"epoch":"e1","seq":7')
+    assert not is_torn(b"#")
+    assert not is_torn(b'{"event":')
+
+
+def test_a_long_file_is_read_from_its_end(path: Path) -> None:
+    file = EventsFile(path)
+    for start in range(1, 60_001, 10_000):
+        file.write("e1", records(*range(start, start + 10_000)))
+    assert path.stat().st_size > 2 << 20
+    assert file.resume("e1") == 60_000
+    file.close()
+
+
+def test_what_cannot_be_opened_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SpoolError, match="found Is a directory, allowed is a file that can be"):
+        EventsFile(tmp_path)
+    with pytest.raises(SpoolError, match="found No such file or directory"):
+        EventsFile(tmp_path / "no" / "such" / "place")
+
+
+def test_a_full_disk_is_said() -> None:
+    file = EventsFile(Path("/dev/full"))
+    with pytest.raises(SpoolError, match=r"/dev/full: could not write \(No space left on device\)"):
+        file.write("e1", records(1))
+    file.close()
+
+
+@contextmanager
+def file_size_limit(limit: int) -> Iterator[None]:
+    """No file grows past so many bytes, as on a disk that is full: writes stop in the middle."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_disk_that_fills_up_in_mid_line_loses_and_repeats_nothing(path: Path) -> None:
+    file = EventsFile(path)
+    with file_size_limit(100):
+        with pytest.raises(SpoolError, match="could not write"):
+            file.write("e1", records(1, 2, 3))
+        assert path.stat().st_size == 100
+        assert file.resume("e1") == 1
+        with pytest.raises(SpoolError, match="could not write"):
+            file.write("e1", records(2, 3))
+    assert file.resume("e1") == 1
+    file.write("e1", records(2, 3))
+    file.close()
+    assert [json.loads(text)["seq"] for text in path.read_text().splitlines()] == [1, 2, 3]
+
+
+def test_standard_output_takes_lines(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    out = EventsStdout()
+    assert out.resume("e1") == 0
+    out.write("e1", records(1))
+    out.close()
+    assert capfdbinary.readouterr().out == line("e1", records(1)[0])
+
+
+def test_a_pipe_whose_reader_has_gone_is_an_error_that_is_said() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with pytest.raises(SpoolError, match=r"standard output: could not write \(Broken pipe\)"):
+        EventsStdout(writer).write("e1", records(1))
+    os.close(writer)
+
+
+def test_what_a_full_disk_cut_off_standard_output_is_written_first(path: Path) -> None:
+    with path.open("wb", buffering=0) as file:
+        out = EventsStdout(file.fileno())
+        with file_size_limit(70):
+            with pytest.raises(SpoolError, match="could not write"):
+                out.write("e1", records(1, 2))
+            with pytest.raises(SpoolError, match="could not write"):
+                out.resume("e1")
+        assert out.resume("e1") == 2
+        out.write("e1", records(3))
+    assert [json.loads(text)["seq"] for text in path.read_text().splitlines()] == [1, 2, 3]
