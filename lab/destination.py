@@ -20,7 +20,7 @@ from lab.received import (
     received_field,
     sender_domain,
 )
-from lab.smtpd import LabSmtp, SmtpdOptions, Transaction
+from lab.smtpd import DropConnection, LabSmtp, SmtpdOptions, Transaction
 from lab.truth import Delivery, Pulse, Truth
 from probes.contract.stages import Stage
 
@@ -100,7 +100,7 @@ class Destination:
 
     async def message(self, client: Client, deal: Transaction, content: bytes) -> str:
         """Put the message into the mailboxes of all recipients."""
-        refusal = await self.before(Stage.ACCEPT, client, deal, None)
+        refusal, dropped = await self._dialogue.at_final_dot(client, deal)
         if refusal is not None:
             return refusal
         now_ns = self._clock()
@@ -109,6 +109,8 @@ class Destination:
             mailbox = self._directory.find(recipient.address)
             if mailbox is not None:
                 await self._deliver(mailbox, client, deal.sender, content, queue_id, now_ns)
+        if dropped:
+            raise DropConnection
         return f"250 2.0.0 Ok: queued as {queue_id}"
 
     async def _deliver(

@@ -56,6 +56,16 @@ class Dialogue:
             return self._greylisted(client, deal, recipient)
         return None
 
+    async def at_final_dot(self, client: Client, deal: Transaction) -> tuple[str | None, bool]:
+        """What is due at the final dot: a refusal, if any, and whether the reply gets lost.
+
+        A message whose reply gets lost has been taken over.
+        """
+        try:
+            return await self.before(Stage.ACCEPT, client, deal, None), False
+        except DropConnection:
+            return None, True
+
     def _mailbox(self, deal: Transaction | None, recipient: str | None) -> str | None:
         if recipient is None and deal is not None and len(deal.recipients) == 1:
             recipient = deal.recipients[0].address

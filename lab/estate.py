@@ -23,7 +23,7 @@ from lab.board import Board, Order
 from lab.destination import Destination
 from lab.directory import Directory
 from lab.extras import LabError
-from lab.faults import Fault, Refuse, Scope
+from lab.faults import Fault, Scope
 from lab.mailboxes import Mailbox, MailStore
 from lab.relay import Relay
 from lab.specs import (
@@ -270,9 +270,9 @@ def _check_scope(order: Order[Fault]) -> None:
         raise LabError(f"{name} concerns whole connections: it cannot pick out mailboxes")
     if fault.scope is Scope.MAILBOX and order.relays is not None:
         raise LabError(f"{name} concerns mailboxes: it cannot pick out relays")
-    early = (Stage.BANNER, Stage.EHLO, Stage.MAIL)
-    if order.mailboxes is not None and isinstance(fault, Refuse) and fault.stage in early:
-        raise LabError(f"{name} at {fault.stage}: no recipient, so no mailbox, is known yet")
+    stage = getattr(fault, "stage", None)
+    if order.mailboxes is not None and stage in (Stage.BANNER, Stage.EHLO, Stage.MAIL):
+        raise LabError(f"{name} at {stage}: no recipient, so no mailbox, is known yet")
 
 
 def _bounce_spec(agent: str) -> MailboxSpec:

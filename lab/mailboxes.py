@@ -1,7 +1,10 @@
 """Mailboxes with IMAP and IDLE: pymap's in-memory backend behind listeners of the lab's own."""
 
 import asyncio
+import re
 from argparse import Namespace
+from base64 import b64decode
+from collections.abc import Sequence
 from contextlib import AsyncExitStack, closing
 from datetime import UTC, datetime
 from typing import Any
@@ -25,9 +28,14 @@ try:
     from pysasl import SASLAuth
     from pysasl.creds.external import ExternalCredentials, ExternalVerificationRequired
     from pysasl.creds.server import ServerCredentials
+    from pysasl.exception import AuthenticationError
     from pysasl.hashing import Cleartext
+    from pysasl.mechanism import ChallengeResponse, ServerChallenge
 except ImportError as error:
     raise missing_extra("pymap") from error
+
+
+_INITIAL_RESPONSE = re.compile(rb"(\S+ AUTHENTICATE \S+) (\S+)\r?\n", re.IGNORECASE)
 
 
 class _LabConfig(Config):
@@ -36,6 +44,10 @@ class _LabConfig(Config):
     @property
     def greeting(self) -> bytes:
         return b"IMAP4rev1 mailcanary lab ready"
+
+    @property
+    def initial_capability(self) -> Sequence[bytes]:
+        return [*super().initial_capability, b"SASL-IR"]
 
     @property
     def tls_auth(self) -> SASLAuth:
@@ -55,6 +67,34 @@ class _LabLogin(Login):
             if user is not None and required.token and user.password == required.token:
                 return Identity(user.name, self, None, frozenset())
         raise InvalidAuth
+
+
+class _LabConnection(IMAPConnection):
+    """Takes the initial response of SASL-IR (RFC 4959), which XOAUTH2 clients send unasked."""
+
+    _initial: bytes | None = None
+
+    async def readline(self) -> memoryview:
+        line = await super().readline()
+        found = _INITIAL_RESPONSE.fullmatch(line)
+        if found is None:
+            return line
+        self._initial = found[2]
+        return memoryview(found[1] + b"\r\n")
+
+    async def authenticate(
+        self, state: ConnectionState, mech_name: bytes
+    ) -> ServerCredentials | None:
+        initial, self._initial = self._initial, None
+        mechanism = state.auth.get_server(mech_name)
+        if initial is None or mechanism is None:
+            return await super().authenticate(state, mech_name)
+        try:
+            response = b"" if initial == b"=" else b64decode(initial, validate=True)
+            credentials, _final = mechanism.server_attempt([ChallengeResponse(b"", response)])
+        except (ValueError, ServerChallenge) as problem:
+            raise AuthenticationError("Invalid initial response.") from problem
+        return credentials
 
 
 class MailStore:
@@ -221,7 +261,7 @@ class Mailbox:
         self._store.config.apply_context()
         gated_reader: Any = _GatedReader(reader, self._gate)
         gated_writer: Any = _GatedWriter(writer, self._gate)
-        connection = IMAPConnection(
+        connection = _LabConnection(
             self._store.config.commands,
             self._store.config,
             gated_reader,

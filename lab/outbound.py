@@ -1,6 +1,7 @@
 """One attempt to deliver one message by SMTP, as a relay's delivery agent makes it."""
 
 import asyncio
+import os
 import re
 import socket
 from dataclasses import dataclass
@@ -58,7 +59,8 @@ async def deliver(route: Route, sender: str, recipient: str, content: bytes) -> 
     except TimeoutError:
         return _not_connected(route, "Connection timed out")
     except OSError as problem:
-        return _not_connected(route, problem.strerror or str(problem))
+        why = os.strerror(problem.errno) if problem.errno else str(problem)
+        return _not_connected(route, why)
     client = aiosmtplib.SMTP(
         hostname=None,
         port=None,

@@ -78,6 +78,7 @@ class MailQueue:
         self._carriers: dict[Entry, asyncio.Task[None]] = {}
         self._window: list[Entry] = []
         self._window_timer: asyncio.TimerHandle | None = None
+        self._turn: asyncio.Event | None = None  # set once the one released last was tried
 
     @property
     def entries(self) -> list[Entry]:
@@ -186,8 +187,7 @@ class MailQueue:
             self._window_timer.cancel()
             self._window_timer = None
         window, self._window = self._window, []
-        before: Entry | None = None
         for entry in reversed(window):
-            entry.after = before.tried if before is not None else None
+            entry.after = self._turn
             entry.wake.set()
-            before = entry
+            self._turn = entry.tried

@@ -133,17 +133,11 @@ class Relay:
         self, stage: Stage, client: Client, deal: Transaction | None, recipient: str | None
     ) -> str | None:
         """The policy's word before a reply."""
-        if stage is Stage.ACCEPT:
-            return None
         return await self._dialogue.before(stage, client, deal, recipient)
 
     async def message(self, client: Client, deal: Transaction, content: bytes) -> str:
         """Take a message over; the reply names its queue id, as Postfix does."""
-        dropped = False
-        try:
-            refusal = await self._dialogue.before(Stage.ACCEPT, client, deal, None)
-        except DropConnection:
-            refusal, dropped = None, True
+        refusal, dropped = await self._dialogue.at_final_dot(client, deal)
         if refusal is not None:
             return refusal
         now_ns = self._clock()

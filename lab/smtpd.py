@@ -174,6 +174,11 @@ class LabSmtp(SMTP):
         if first:
             self._on_connected(transport, self._handler_coroutine)
 
+    def connection_lost(self, error: Exception | None) -> None:
+        # uvloop's TLS transport does not know by itself that it is closed; its writer would warn.
+        self._writer.close()
+        super().connection_lost(error)
+
     async def push(self, status: Any) -> None:
         await super().push(status)
         if isinstance(status, str) and status.startswith("421"):
@@ -209,12 +214,14 @@ class LabSmtp(SMTP):
         raise AssertionError("a lost connection ends its task")
 
     async def _handle_client(self) -> None:
-        reply = await self._gate(Stage.BANNER)
-        if reply is not None:
-            await self.push(reply)
-            self.transport.close()
-            return
-        await super()._handle_client()
+        try:
+            reply = await self._gate(Stage.BANNER)
+            if reply is None:
+                await super()._handle_client()
+            else:
+                await self.push(reply)
+        finally:
+            self._writer.close()  # a client that only hangs up leaves the connection half open
 
     async def smtp_EHLO(self, hostname: str) -> None:  # noqa: N802 - aiosmtpd's naming
         reply = await self._gate(Stage.EHLO)
