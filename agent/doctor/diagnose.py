@@ -1,0 +1,117 @@
+"""The whole examination, from files to items."""
+
+import asyncio
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent.assignment import Assignment, AssignmentError, assign
+from agent.doctor.around import Around
+from agent.doctor.examine import examine, tasks
+from agent.doctor.here import judge_clock, state_directory
+from agent.doctor.kernel_clock import kernel_clock, timesyncd_says_so
+from agent.doctor.model import Diagnosis, Findings
+from agent.policy.load import find_policy
+from agent.policy.models import Keys, PolicyFile, SigningKey
+from agent.policy.secrets import Secrets
+from agent.settings_files import load_config
+from probes.contract.config.models import Config
+from probes.contract.errors import ConfigError, SecretError
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is to be examined; ``limit_s`` bounds each step with a server, in seconds."""
+
+    config: Path
+    policy: Path | None = None
+    agent: str | None = None
+    state: Path = Path("/var/lib/mailcanary")
+    limit_s: float = 10.0
+
+
+def diagnose(request: Request, environment: Mapping[str, str] = os.environ) -> Diagnosis:
+    """Try everything; what is wrong with the files themselves is among the items too."""
+    found = Findings("here")
+    state_directory(found, request.state)
+    judge_clock(found, kernel_clock(), timesyncd=timesyncd_says_so())
+    config = _config(found, request)
+    policy = _policy(found, request)
+    secrets = None
+    if policy is not None:
+        secrets = Secrets(policy, environment)
+        _keys(found, secrets)
+    assignment = None if config is None else _assignment(found, config, request.agent)
+    if assignment is None:
+        return Diagnosis(tuple(found.items), usable=False)
+    around = Around(
+        policy or _no_policy(),
+        secrets,
+        assignment.sender.helo,
+        assignment.timeouts,
+        request.limit_s,
+    )
+    items = asyncio.run(examine(tasks(assignment, around), request.limit_s))
+    return Diagnosis((*found.items, *items), usable=policy is not None)
+
+
+def _config(found: Findings, request: Request) -> Config | None:
+    try:
+        config = load_config(request.config)
+    except ConfigError as error:
+        for problem in error.problems:
+            found.fail("config", str(problem), "mend it; mailcanary check shows the same")
+        return None
+    relays, customers = len(config.relays), len(config.customers)
+    found.ok("config", f"{request.config}: {relays} relays, {customers} customers")
+    return config
+
+
+def _policy(found: Findings, request: Request) -> PolicyFile | None:
+    try:
+        policy = find_policy(request.config, request.policy)
+    except ConfigError as error:
+        for problem in error.problems:
+            found.fail("policy", str(problem), "mend it; docs/secrets.md explains every word")
+        return None
+    found.ok("policy", f"rules for {len({rule.secret for rule in policy.secrets})} secrets")
+    return policy
+
+
+def _keys(found: Findings, secrets: Secrets) -> None:
+    try:
+        ring = secrets.key_ring()
+    except SecretError as error:
+        what = "put a key of at least 16 bytes there; mailcanary init makes one"
+        found.fail("signing keys", str(error), what)
+        return
+    before = "".join(f", {key.id}" for key in ring.previous)
+    found.ok("signing keys", f"{ring.current.id}{before}")
+
+
+def _assignment(found: Findings, config: Config, agent: str | None) -> Assignment | None:
+    try:
+        assignment = assign(config, agent)
+    except AssignmentError as error:
+        found.fail("agent", str(error), "name the agent that this host is, with --name")
+        return None
+    relays = len({plan.path.relay for plan in assignment.paths})
+    others = len(assignment.relays) - relays
+    seen = f"{assignment.agent}: {len(assignment.paths)} paths through {relays} relays"
+    seen += f" ({others} more are not its own)" if others else ""
+    if assignment.paths:
+        found.ok("agent", seen)
+    else:
+        what = "give it work: a rule under some customer's canaries that selects this agent"
+        found.warn("agent", f"{assignment.agent}: no canary flies from here", what)
+    if assignment.bounces is None:
+        what = "name a mailbox in sender.bounces: a bounced canary counts as lost otherwise"
+        found.warn("bounces", "no mailbox for bounces is configured", what)
+    return assignment
+
+
+def _no_policy() -> PolicyFile:
+    """The defaults, where the file cannot be read: they deny what a policy would deny."""
+    key = SigningKey(id="none", secret="none")  # noqa: S106 - the name of a secret
+    return PolicyFile(version=1, keys=Keys(current=key))
