@@ -170,7 +170,7 @@ def _folder(found: Findings, item: str, name: str, seen: Survey, likely: str | N
         shown = ", ".join(map(repr, names[:_SHOWN_FOLDERS])) or "none"
         more = f" and {len(names) - _SHOWN_FOLDERS} more" if len(names) > _SHOWN_FOLDERS else ""
         what = f"set folders.{item}: {close!r}" if close else f"set folders.{item} to one of them"
-        found.fail(item, f"{name!r}: {look.refused}; there are {shown}{more}", what)
+        found.fail(item, f"{name!r}: {look.refused.rstrip('.')}; there are {shown}{more}", what)
     elif look.uidvalidity is None:
         what = "the server keeps no UIDs there, without which a mailbox cannot be followed"
         found.fail(item, f"{name!r} has no UIDVALIDITY", f"{what}: use another server")

@@ -91,7 +91,8 @@ def _failed(found: Findings, step: str, greeting: Greeting) -> None:
         "tls": advice.encrypting,
         "auth": advice.logging_in,
     }[step]
-    found.fail(step, greeting.detail or "it failed", what(greeting.reason))
+    seen = (greeting.detail or "it failed").removeprefix(f"{greeting.stage}: ")
+    found.fail(step, seen, what(greeting.reason))
 
 
 def _went_well(found: Findings, step: str, relay: Relay, greeting: Greeting, now_ns: int) -> None:

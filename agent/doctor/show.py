@@ -4,7 +4,6 @@ from dataclasses import asdict
 from itertools import groupby
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -32,7 +31,7 @@ def as_json(diagnosis: Diagnosis) -> dict[str, Any]:
 def show(diagnosis: Diagnosis, console: Console, *, every: bool) -> None:
     """A table on a terminal, else a line for each item; ``every`` spares none."""
     if console.is_terminal:
-        console.print(_table(_rows(diagnosis, every=every)))
+        _print_groups(_rows(diagnosis, every=every), console)
     else:
         for item in diagnosis.items:
             advice = f" -> {item.advice}" if item.advice else ""
@@ -57,20 +56,22 @@ def _condensed(items: list[Item]) -> list[Item]:
     return [Item(items[0].group, "all", Status.OK, names)]
 
 
-def _table(rows: list[Item]) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("what", no_wrap=True)
-    table.add_column("item", no_wrap=True)
-    table.add_column("", no_wrap=True)
-    table.add_column("seen, and what to do")
-    before = ""
-    for row in rows:
-        group = row.group if row.group != before else ""
-        if group and before:
-            table.add_section()
-        before = row.group
-        text = Text(row.seen)
-        if row.advice:
-            text.append(f"\n→ {row.advice}", style="bold")
-        table.add_row(Text(group), row.name, Text(row.status, style=_STYLES[row.status]), text)
-    return table
+def _print_groups(rows: list[Item], console: Console) -> None:
+    """Each group under its name; the columns of all in line."""
+    item_width = max((len(row.name) for row in rows), default=0)
+    status_width = max(len(status) for status in Status)
+    for group, items in groupby(rows, key=lambda row: row.group):
+        console.print(Text(f"\n{group}", style="bold"))
+        table = Table.grid(padding=(0, 2, 0, 0))
+        table.add_column(width=0)
+        table.add_column(width=item_width, no_wrap=True)
+        table.add_column(width=status_width, no_wrap=True)
+        table.add_column()
+        for item in items:
+            text = Text(item.seen)
+            if item.advice:
+                text.append(f"\n→ {item.advice}", style="bold")
+            status = Text(item.status, style=_STYLES[item.status])
+            table.add_row("", item.name, status, text)
+        console.print(table)
+    console.print()
