@@ -32,6 +32,9 @@ _IDLE_WORTH_S = 0.25
 # A server that refuses a password locks accounts that are tried too often.
 _AFTER_REFUSAL_S = 60.0
 _CLEAN_AT = 50
+# With nothing in flight for so long, it is time to clean up and to go idle; sooner, the next canary
+# would wait for both to end.
+_REST_S = 1.0
 # Of foreign mail so much may be read again after a restart.
 _SAVE_EVERY = 1000
 _CLEAN_AFTER_S = 1.0
@@ -95,12 +98,14 @@ class FolderWatch:
         try:
             await self._resume(session)
             while True:
+                began_ns = self._reader.clock.now().boot_ns
                 await self._check(session)
                 self._backoff.reset()
                 self._say("ok", None)
-                await self._clean(session)
+                if self._must_clean():
+                    await self._clean(session)
                 await self._keep_up(session)
-                await self._pause(session)
+                await self._pause(session, began_ns)
         finally:
             await session.close()
 
@@ -161,6 +166,9 @@ class FolderWatch:
         while True:
             await self._may_send()
             batch = await session.fetch_from(self._at().next_uid)
+            if batch.messages:
+                # Finding some took a command more than looking.
+                self._watch.budget.take(self._reader.clock.now().boot_ns / 1e9)
             await self._record(session, batch)
             self._status.backlog = max(0, session.state.uidnext - batch.next_uid)
             if batch.complete:
@@ -211,11 +219,15 @@ class FolderWatch:
 
     # --- between checks ---------------------------------------------------------------------
 
-    async def _clean(self, session: FolderSession) -> None:
-        """Delete what is accounted for, when there is time or much of it."""
+    def _must_clean(self) -> bool:
+        """Whether to clean up now, canaries in flight or not: there is much, or all are old."""
         age = self._watch.air.youngest_age_s(self._reader.clock.now())
-        busy = age is not None and age < _CLEAN_AFTER_S
-        if not self._garbage or (busy and len(self._garbage) < _CLEAN_AT):
+        calm = age is not None and age >= _CLEAN_AFTER_S
+        return calm or len(self._garbage) >= _CLEAN_AT
+
+    async def _clean(self, session: FolderSession) -> None:
+        """Delete what is accounted for."""
+        if not self._garbage:
             return
         gone, self._garbage = self._garbage, []
         await session.delete(gone)
@@ -243,34 +255,44 @@ class FolderWatch:
             )
             self._reader.counters["orphans_removed"] += removed
 
-    async def _pause(self, session: FolderSession) -> None:
+    async def _pause(self, session: FolderSession, began_ns: int) -> None:
         """Wait until the next check is due: its time has come, or the server has news.
 
-        The time counts from the last check, not from the last canary: canaries that start faster
-        than the folder is checked must not put the check off for ever.
+        The time counts from the beginning of the last check: neither what that took, nor canaries
+        that start faster than the folder is checked, put the next one off.
         """
-        last_ns = self._reader.clock.now().boot_ns
+        rested = False
         while True:
             self._wake.clear()
             now = self._reader.clock.now()
             age = self._watch.air.youngest_age_s(now)
             due_s = self._cadence.wait_s(age, has_idle=session.has_idle)
-            left_s = due_s - (now.boot_ns - last_ns) / 1e9
-            if left_s <= 0 or await self._wait(session, left_s):
+            left_s = due_s - (now.boot_ns - began_ns) / 1e9
+            if left_s <= 0:
+                return
+            if age is None and not rested:
+                rested = not await self._woken(min(left_s, _REST_S))
+                if rested:
+                    await self._clean(session)
+            elif await self._wait(session, left_s):
                 return
 
     async def _wait(self, session: FolderSession, left_s: float) -> bool:
         """Wait for at most ``left_s``; whether it is time to look now."""
-        if left_s < _IDLE_WORTH_S:
+        if left_s <= self._cadence.floor_s:
             await asyncio.sleep(left_s)
             return True
-        if session.has_idle:
-            self._watch.budget.take(self._reader.clock.now().boot_ns / 1e9, 2)
-            pushed = await session.idle(left_s, self._wake)
-            return pushed or not self._wake.is_set()
+        if left_s < _IDLE_WORTH_S or not session.has_idle:
+            return not await self._woken(left_s)
+        self._watch.budget.take(self._reader.clock.now().boot_ns / 1e9, 2)
+        pushed = await session.idle(left_s, self._wake)
+        return pushed or not self._wake.is_set()
+
+    async def _woken(self, seconds: float) -> bool:
+        """Wait for at most ``seconds``; whether a canary has begun to be awaited meanwhile."""
         try:
-            async with asyncio.timeout(left_s):
+            async with asyncio.timeout(seconds):
                 await self._wake.wait()
         except TimeoutError:
-            return True
-        return False
+            return False
+        return True
