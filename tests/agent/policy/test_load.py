@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from agent.policy.load import find_policy, parse_policy, read_policy
-from agent.policy.models import PolicyFile
+from agent.policy.models import PolicyFile, endpoint
 from agent.policy.template import POLICY_TEMPLATE, generate_key
+from agent.settings_files import load_config
 from probes.contract.errors import ConfigError
 from probes.contract.secret import Secret
 from probes.contract.token import Key
@@ -92,9 +93,19 @@ def _is_code(line: str) -> bool:
 _WORDS = {"previous", "secrets", "addresses", "  allow", "ca_file"}
 
 
-def test_the_example() -> None:
+def test_the_example_lets_every_secret_of_the_example_fleet_go_where_it_must() -> None:
     policy = read_policy(EXAMPLE)
-    assert {rule.secret for rule in policy.secrets} >= {"relay-a1", "acme/imap"}
+    config = load_config(EXAMPLE.parent / "fleet" / "mailcanary.yaml")
+    wanted = {
+        (relay.auth.secret, endpoint(relay.host, relay.port))
+        for relay in config.relays
+        if relay.auth is not None
+    }
+    for customer in config.customers:
+        for box in customer.mailboxes:
+            wanted.add((box.imap.secret, endpoint(box.imap.host, box.imap.port)))
+    allowed = {(rule.secret, to) for rule in policy.secrets for to in rule.to}
+    assert wanted <= allowed
 
 
 def test_keys_are_long_and_never_the_same() -> None:
