@@ -114,6 +114,7 @@ class Listener:
             asyncio.get_running_loop().remove_reader(self._socket)
         self._socket.close()
         self._socket = None
+        self.cut()  # sockets that were only parked have no task to wait for
         while self._serving or self._handshakes:
             self.cut()
             await asyncio.wait([*self._serving, *self._handshakes])

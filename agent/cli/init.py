@@ -1,10 +1,12 @@
-"""``mailcanary init``: a commented configuration to start from."""
+"""``mailcanary init``: a commented configuration, a policy and a signing key to start from."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from agent.policy.template import POLICY_TEMPLATE, generate_key
 from agent.settings_files import CUSTOMERS
 
 MAIN = """\
@@ -89,7 +91,19 @@ def starter_files(directory: Path) -> dict[Path, str]:
     return {
         directory / "mailcanary.yaml": MAIN,
         directory / CUSTOMERS / "example.yaml": CUSTOMER,
+        directory / "policy.yaml": POLICY_TEMPLATE,
+        directory / "secrets" / "signing-key": generate_key() + "\n",
     }
+
+
+def _write(file: Path, text: str) -> None:
+    """Write a file that must not be there yet; whatever is a secret, for its owner alone."""
+    secret = file.parent.name == "secrets"
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700 if secret else 0o777)
+    # O_EXCL: whoever made the file in the meantime keeps it.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    with os.fdopen(os.open(file, flags, 0o600 if secret else 0o666), "w", encoding="utf-8") as out:
+        out.write(text)
 
 
 def init(
@@ -97,7 +111,10 @@ def init(
         Path, typer.Argument(help="Directory to write into; made if need be.", show_default=True)
     ] = Path(),
 ) -> None:
-    """Write a commented starter configuration; existing files are never overwritten."""
+    """Write a commented starter configuration, an agent's policy and a signing key.
+
+    Existing files are never overwritten.
+    """
     files = starter_files(directory)
     existing = [str(file) for file in files if file.exists() or file.is_symlink()]
     if existing:
@@ -105,10 +122,7 @@ def init(
         raise typer.Exit(1)
     try:
         for file, text in files.items():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            # "x": whoever made the file in the meantime keeps it.
-            with file.open("x", encoding="utf-8") as stream:
-                stream.write(text)
+            _write(file, text)
             typer.echo(f"wrote {file}")
     except OSError as error:
         reason = (error.strerror or str(error)).lower()

@@ -2,11 +2,12 @@
 
 import json
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from probes.contract.config.schema import config_schema, customer_schema
+from agent.policy.models import PolicyFile
+from probes.contract.config.schema import config_schema, customer_schema, file_schema
 from probes.contract.event_schema import event_schema
 
 
@@ -15,12 +16,18 @@ class SchemaOf(StrEnum):
 
     CONFIG = "config"
     CUSTOMER = "customer"
+    POLICY = "policy"
     EVENTS = "events"
+
+
+def _policy_schema() -> dict[str, Any]:
+    return file_schema(PolicyFile.model_json_schema(), "mailcanary agent policy")
 
 
 _SCHEMAS = {
     SchemaOf.CONFIG: config_schema,
     SchemaOf.CUSTOMER: customer_schema,
+    SchemaOf.POLICY: _policy_schema,
     SchemaOf.EVENTS: event_schema,
 }
 
@@ -33,8 +40,8 @@ def schema_text(of: SchemaOf) -> str:
 def schema(
     of: Annotated[
         SchemaOf,
-        typer.Argument(help="config: the main file; customer: a file in customers.d; events"),
+        typer.Argument(help="config: main file; customer: in customers.d; policy; events"),
     ],
 ) -> None:
-    """Print the JSON Schema of the configuration file, of a customer's file, or of the events."""
+    """Print the JSON Schema of the configuration, a customer's file, the policy, or the events."""
     typer.echo(schema_text(of))

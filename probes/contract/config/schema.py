@@ -10,15 +10,16 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 def config_schema() -> dict[str, Any]:
     """The schema of a main file."""
-    return _schema(Config.model_json_schema(), "mailcanary configuration")
+    return file_schema(Config.model_json_schema(), "mailcanary configuration")
 
 
 def customer_schema() -> dict[str, Any]:
     """The schema of a file in ``customers.d``."""
-    return _schema(Customer.model_json_schema(), "mailcanary customer")
+    return file_schema(Customer.model_json_schema(), "mailcanary customer")
 
 
-def _schema(schema: dict[str, Any], title: str) -> dict[str, Any]:
+def file_schema(schema: dict[str, Any], title: str) -> dict[str, Any]:
+    """The schema of a file from the one that pydantic makes of its model."""
     _as_written(schema)
     return {"$schema": _DIALECT, **schema, "title": title}
 

@@ -8,6 +8,8 @@ from typer.testing import CliRunner
 
 from agent.cli.check import check
 from agent.cli.init import init
+from agent.policy.load import find_policy
+from agent.policy.secrets import Secrets
 
 app = typer.Typer()
 app.command("init")(init)
@@ -23,6 +25,8 @@ def test_the_starter_files_pass_the_check(tmp_path: Path) -> None:
     assert result.stdout.splitlines() == [
         f"wrote {main}",
         f"wrote {directory / 'customers.d' / 'example.yaml'}",
+        f"wrote {directory / 'policy.yaml'}",
+        f"wrote {directory / 'secrets' / 'signing-key'}",
         f"edit them, then: mailcanary check {main}",
     ]
     checked = runner.invoke(app, ["check", str(main)])
@@ -30,12 +34,24 @@ def test_the_starter_files_pass_the_check(tmp_path: Path) -> None:
     assert "warning" not in checked.stdout
 
 
+def test_the_policy_and_its_key_can_be_used(tmp_path: Path) -> None:
+    assert runner.invoke(app, ["init", str(tmp_path)]).exit_code == 0
+    key = tmp_path / "secrets" / "signing-key"
+    assert key.stat().st_mode & 0o777 == 0o600
+    ring = Secrets(find_policy(tmp_path / "mailcanary.yaml"), {}).key_ring()
+    assert ring.current.secret.reveal() == key.read_text().strip()
+    assert len(ring.current.secret.reveal()) >= 32
+
+
 def test_into_the_current_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert runner.invoke(app, ["init"]).stdout.startswith("wrote mailcanary.yaml\n")
 
 
-@pytest.mark.parametrize("existing", ["mailcanary.yaml", "customers.d/example.yaml"])
+@pytest.mark.parametrize(
+    "existing",
+    ["mailcanary.yaml", "customers.d/example.yaml", "policy.yaml", "secrets/signing-key"],
+)
 def test_existing_files_stay_and_nothing_is_half_written(tmp_path: Path, existing: str) -> None:
     file = tmp_path / existing
     file.parent.mkdir(exist_ok=True)

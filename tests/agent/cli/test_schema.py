@@ -27,7 +27,7 @@ app.command()(schema)
 runner = CliRunner()
 
 
-@pytest.mark.parametrize("of", [SchemaOf.CONFIG, SchemaOf.CUSTOMER])
+@pytest.mark.parametrize("of", [SchemaOf.CONFIG, SchemaOf.CUSTOMER, SchemaOf.POLICY])
 def test_the_published_schema_is_what_the_command_prints(of: SchemaOf) -> None:
     """If not: ``mailcanary schema NAME > docs/schema/NAME.schema.json``."""
     result = runner.invoke(app, [of.value])
