@@ -3,8 +3,13 @@
 import os
 
 import pytest
+from hypothesis import settings
 
 from tests.servers.requirements import machine_lacks, verdict
+
+# No deadline: how long an example takes is the machine's affair, and no test asserts times.
+settings.register_profile("mailcanary", deadline=None, print_blob=True)
+settings.load_profile("mailcanary")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
