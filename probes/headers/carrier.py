@@ -6,6 +6,7 @@ something else than its name says. The Received chain tells; where it does not, 
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 
 from probes.contract.events import Carrier, Hop
@@ -137,6 +138,7 @@ def _same_name(one: str, other: str) -> bool:
     return one.partition(".")[0] == other.partition(".")[0]
 
 
+@lru_cache(maxsize=4096)
 def _is_loopback(address: str) -> bool:
     parsed = parse_address(address)
     return parsed is not None and ip_address(parsed).is_loopback

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from probes.contract.units import NS_PER_S
 from probes.headers.text import without_comments
@@ -42,7 +43,12 @@ def parse_date(text: str) -> int | None:
     (RFC 5322 section 4.3 takes the likes of ``CEST`` for unknown), is ``None``: a guess would be
     hours off and look like clock skew.
     """
-    text = text[:_MAX_DATE].strip()
+    return _parse_date(text[:_MAX_DATE].strip())
+
+
+# The hops of a fast mail bear the same second, and so do those of the mails beside it.
+@lru_cache(maxsize=256)
+def _parse_date(text: str) -> int | None:
     # Comments mostly come last, where they do not matter.
     match = _DATE.match(text) or _DATE.match(without_comments(text).strip())
     if match is None:
