@@ -140,6 +140,7 @@ class LabSmtp(SMTP):
     _original_transport: Any
     _tls_protocol: Any
     _handler_coroutine: Any
+    _timeout_handle: Any
 
     def __init__(
         self,
@@ -209,7 +210,8 @@ class LabSmtp(SMTP):
 
     async def _hang_up(self) -> NoReturn:
         (self._original_transport or self.transport).abort()
-        # The connection is lost in the loop's next round, which cancels this task.
+        # That the connection is lost ends this task, but not if it is lost during a handshake.
+        self._handler_coroutine.cancel()
         await self.loop.create_future()
         raise AssertionError("a lost connection ends its task")
 
@@ -222,6 +224,7 @@ class LabSmtp(SMTP):
                 await self.push(reply)
         finally:
             self._writer.close()  # a client that only hangs up leaves the connection half open
+            self._timeout_handle.cancel()
 
     async def smtp_EHLO(self, hostname: str) -> None:  # noqa: N802 - aiosmtpd's naming
         reply = await self._gate(Stage.EHLO)
@@ -252,6 +255,8 @@ class LabSmtp(SMTP):
                 self.transport, self, self.tls_context, server_side=True
             )
         except OSError:  # ssl.SSLError is one: the client's TLS did not work out
+            await self._hang_up()
+        if secure is None:  # the connection was lost just as the handshake ended
             await self._hang_up()
         self._start_over(secure)
 
