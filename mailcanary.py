@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from typer._click import Command, Context
 
+    from agent.agent import Agent
     from agent.embedded import Take
 
 __version__ = "0.1.0"
@@ -143,7 +144,7 @@ def demo(
     console = Console(stderr=as_json, quiet=as_json)
     screen: Screen = PlainScreen(console)
     if console.is_terminal and not plain and not as_json:
-        screen = LiveScreen(console, relays(), top=1.0)
+        screen = LiveScreen(console, relays())
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         result = runner.run(Demo(story, screen).run(_demo_agent))
     if as_json:
@@ -156,7 +157,7 @@ def demo(
 @contextlib.asynccontextmanager
 async def _demo_agent(
     document: "Mapping[str, Any]", secrets: "Mapping[str, str]", take: "Take"
-) -> "AsyncIterator[object]":
+) -> "AsyncIterator[Agent]":
     """An agent on the lab's configuration, with a spool that goes when the demo ends."""
     import secrets as random_secrets
     import tempfile

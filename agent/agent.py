@@ -85,6 +85,7 @@ class Agent:
         self._counters: Counter[str] = Counter()
         self._air = Air()
         self._watches: dict[str, MailboxWatch] = {}
+        self._sending: asyncio.Task[None] | None = None
         self._flying: set[asyncio.Task[None]] = set()
         clock = ports.clock
         self._reader = Reader(
@@ -94,6 +95,7 @@ class Agent:
             clock=clock,
             spool=ports.spool,
             imap=ports.imap,
+            air=self._air,
             relays=assignment.relays,
             counters=self._counters,
             rng=ports.rng,
@@ -142,6 +144,11 @@ class Agent:
             status.garbage for watch in self._watches.values() for status in watch.folders.values()
         )
 
+    def stop_sending(self) -> None:
+        """Send no more canaries; those in the air are still awaited."""
+        if self._sending is not None:
+            self._sending.cancel()
+
     # --- life -------------------------------------------------------------------------------
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -154,7 +161,7 @@ class Agent:
         interrupted = self._sender.take_up(flights)
         works = [asyncio.create_task(work) for work in self._works(cursors)]
         works.append(asyncio.create_task(self._sender.tell_interrupted(interrupted)))
-        sending = asyncio.create_task(self._supervise(self._send, "schedule"))
+        sending = self._sending = asyncio.create_task(self._supervise(self._send, "schedule"))
         log.info(
             "agent started",
             agent=self._assignment.agent,

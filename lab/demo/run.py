@@ -17,6 +17,13 @@ from probes.contract.events import Event, Unknown
 _TICK_S = 0.125
 
 
+class RunningAgent(Protocol):
+    """An agent that runs."""
+
+    def stop_sending(self) -> None:
+        """Send no more canaries; those in the air are still awaited."""
+
+
 class StartAgent(Protocol):
     """Starts an agent on a configuration document; the lab itself knows none."""
 
@@ -25,7 +32,7 @@ class StartAgent(Protocol):
         document: Mapping[str, Any],
         secrets: Mapping[str, str],
         take: Callable[[Event | Unknown], None],
-    ) -> AbstractAsyncContextManager[object]:
+    ) -> AbstractAsyncContextManager[RunningAgent]:
         """The agent runs as long as the context lasts; its events go to ``take``."""
 
 
@@ -49,9 +56,13 @@ class Demo:
                 interval=self._plot.interval, deadline=self._plot.deadline, loss_after="2m"
             )
             with self._screen:
-                async with start_agent(document, estate.secrets, self._picture.take):
+                async with start_agent(document, estate.secrets, self._picture.take) as agent:
                     self._start = time.monotonic()
                     await self._tell(estate)
+                    agent.stop_sending()
+                    # Every canary that is still under way has its chance to come home.
+                    while self._picture.pending and self._now_s() < self._plot.give_up_at:
+                        await self._tick()
                 # The agent's last events have come with its end.
                 self._look()
         return summary(self._picture, self._times, FILTERED)
@@ -69,9 +80,6 @@ class Demo:
         self._times = replace(self._times, released_ns=time.time_ns())
         say(self._now_s(), f"The filter is gone; {stuck} mails are stuck on those two relays.")
         await self._until(plot.end_at)
-        # Every canary that is still under way has its chance to come home.
-        while self._picture.pending and self._now_s() < plot.give_up_at:
-            await self._tick()
 
     async def _until(self, at_s: float) -> None:
         while self._now_s() < at_s:

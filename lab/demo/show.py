@@ -1,5 +1,6 @@
 """The demo on a terminal: a live table, or plain lines where there is no terminal."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, Protocol, Self
 
@@ -16,22 +17,26 @@ _BARS = "▁▂▃▄▅▆▇█"
 _STYLES = {"ok": "green", "waiting": "yellow", "hit": "bold red"}
 
 
-def sparkline(values: list[float], top: float) -> str:
-    """The values as bars, the highest standing for ``top`` and more."""
+_LOWEST_S, _HIGHEST_S = 0.01, 10.0
+"""What the lowest and the highest bar stand for, and all beyond them."""
+
+
+def sparkline(delays: list[float]) -> str:
+    """Delays in seconds as bars on a logarithmic scale, from 10 ms to 10 s."""
     last = len(_BARS) - 1
-    return "".join(
-        _BARS[min(last, int(value / top * last))] if top else _BARS[0] for value in values
-    )
+    span = math.log(_HIGHEST_S / _LOWEST_S)
+    heights = (math.log(max(delay, _LOWEST_S) / _LOWEST_S) / span for delay in delays)
+    return "".join(_BARS[min(last, round(height * last))] for height in heights)
 
 
-def _row(spec: RelaySpec, relay: RelayPicture, top: float) -> list[str | Text]:
+def _row(spec: RelaySpec, relay: RelayPicture) -> list[str | Text]:
     delays = list(relay.delays)
     middle = sorted(delays)[len(delays) // 2] if delays else None
     return [
         relay.name,
         f"{spec.labels['provider']} {spec.labels['zone']}",
         Text(relay.state, _STYLES[relay.state]),
-        sparkline(delays, top),
+        sparkline(delays),
         "" if middle is None else (f"{middle * 1000:.0f} ms" if middle < 1 else f"{middle:.1f} s"),
         str(relay.overdue or ""),
         str(relay.late or ""),
@@ -40,15 +45,15 @@ def _row(spec: RelaySpec, relay: RelayPicture, top: float) -> list[str | Text]:
     ]
 
 
-def table(picture: Picture, specs: list[RelaySpec], top: float) -> Table:
-    """One row for each relay; the sparkline's full height is ``top`` seconds."""
+def table(picture: Picture, specs: list[RelaySpec]) -> Table:
+    """One row for each relay."""
     shown = Table(expand=False, pad_edge=False)
     for title in ("relay", "provider, zone", "state", "delay", "p50"):
         shown.add_column(title, no_wrap=True, min_width=24 if title == "delay" else None)
     for title in ("overdue", "late", "lost", "reordered"):
         shown.add_column(title, justify="right")
     for spec in specs:
-        shown.add_row(*_row(spec, picture.relays[spec.name], top))
+        shown.add_row(*_row(spec, picture.relays[spec.name]))
     return shown
 
 
@@ -89,9 +94,8 @@ class Screen(Protocol):
 class LiveScreen:
     """A table that is drawn anew several times a second, with the story's last lines below."""
 
-    def __init__(self, console: Console, specs: list[RelaySpec], top: float) -> None:
+    def __init__(self, console: Console, specs: list[RelaySpec]) -> None:
         self._specs = specs
-        self._top = top
         self._lines: list[str] = []
         self._live = Live(console=console, refresh_per_second=8, transient=False)
 
@@ -109,7 +113,7 @@ class LiveScreen:
     def draw(self, at_s: float, picture: Picture) -> None:
         """Draw the table and the story so far."""
         story: RenderableType = Panel("\n".join(self._lines[-8:]) or " ", title=f"{at_s:.0f} s")
-        self._live.update(Group(table(picture, self._specs, self._top), story))
+        self._live.update(Group(table(picture, self._specs), story))
 
 
 class PlainScreen:

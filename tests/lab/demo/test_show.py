@@ -1,0 +1,67 @@
+"""How the demo looks on a terminal and without one."""
+
+import io
+
+from rich.console import Console
+
+from lab.demo.picture import Picture
+from lab.demo.show import LiveScreen, PlainScreen, closing, sparkline
+from lab.demo.story import relays
+
+RESULT = {
+    "relays_filtered": ["relay-b2", "relay-b3"],
+    "relays_hit": ["relay-b2", "relay-b3"],
+    "time_to_see_s": 4.2,
+    "sent": 10,
+    "delivered": 7,
+    "late": 2,
+    "lost": 1,
+    "reordered": 3,
+    "duplicates": 0,
+}
+
+
+def test_bars_grow_with_the_delay_and_stop_at_both_ends() -> None:
+    assert sparkline([]) == ""
+    assert sparkline([0.0, 0.001, 0.01]) == "▁▁▁"
+    assert sparkline([10.0, 1000.0]) == "██"
+    bars = sparkline([0.01, 0.1, 1.0, 10.0])
+    assert list(bars) == sorted(set(bars))
+
+
+def test_the_closing_words_name_relays_and_counts() -> None:
+    text = " ".join(closing(RESULT))
+    assert "filtered outbound port 25 on relay-b2, relay-b3" in text
+    assert "seen after 4.2 s" in text
+    assert "Of 10 canaries 7 were delivered in time, 2 late, 1 lost" in text
+    unseen = closing({**RESULT, "relays_hit": [], "time_to_see_s": None})
+    assert "hit were none; not all of the filtered ones were seen" in " ".join(unseen)
+
+
+def test_plain_lines_carry_no_control_characters() -> None:
+    out = io.StringIO()
+    picture = Picture([spec.name for spec in relays()])
+    with PlainScreen(Console(file=out, width=100), every_s=5.0) as screen:
+        screen.say(1.0, "it begins")
+        screen.draw(4.9, picture)
+        screen.draw(5.0, picture)
+        screen.draw(5.1, picture)
+    assert out.getvalue().splitlines() == [
+        "  1.0 s  it begins",
+        "  5.0 s  0 sent, 0 in the air, 0 late so far; overdue: none",
+    ]
+
+
+def test_the_live_table_has_a_row_for_each_relay() -> None:
+    out = io.StringIO()
+    specs = relays()
+    picture = Picture([spec.name for spec in specs])
+    picture.relays["relay-b2"].hit = True
+    console = Console(file=out, width=140, force_terminal=True, color_system=None)
+    with LiveScreen(console, specs) as screen:
+        screen.say(2.0, "it begins")
+        screen.draw(2.0, picture)
+    shown = out.getvalue()
+    assert all(spec.name in shown for spec in specs)
+    assert "hit" in shown
+    assert "it begins" in shown

@@ -1,0 +1,109 @@
+"""The front door: lazy sub-commands, exit codes, completion, and the demo from end to end."""
+
+import json
+import os
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+import mailcanary
+
+
+def run(*args: str, timeout_s: float = 100, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "mailcanary", *args],
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        env={**os.environ, "COLUMNS": "120", **environment},
+        check=False,
+    )
+
+
+def test_the_version_is_the_distribution_s() -> None:
+    shown = run("--version")
+    assert (shown.returncode, shown.stdout) == (0, f"mailcanary {mailcanary.__version__}\n")
+    assert version("mailcanary") == mailcanary.__version__
+
+
+def test_help_lists_every_command_with_its_purpose() -> None:
+    shown = run("--help").stdout
+    for name, lazy in mailcanary.COMMANDS.items():
+        assert name in shown
+        assert lazy.help in shown
+
+
+@pytest.mark.parametrize("name", mailcanary.COMMANDS)
+def test_every_command_loads_and_explains_itself(name: str) -> None:
+    shown = run(name, "--help")
+    assert shown.returncode == 0, shown.stderr
+    assert "Usage:" in shown.stdout
+
+
+def test_help_imports_none_of_the_commands() -> None:
+    code = (
+        "import sys, mailcanary\n"
+        "try: mailcanary.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print([m for m in ('agent', 'lab', 'pydantic', 'msgspec') if m in sys.modules])"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert shown.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("args", [("frobnicate",), ("check",), ("demo", "--duration", "3s")])
+def test_a_wrong_command_line_exits_with_2(args: tuple[str, ...]) -> None:
+    shown = run(*args)
+    assert shown.returncode == 2
+    assert shown.stderr
+
+
+def test_an_error_that_is_foreseen_is_a_text_and_exit_code_1(tmp_path: object) -> None:
+    shown = run("agent", "--config", f"{tmp_path}/none.yaml")
+    assert shown.returncode == 1
+    assert f"{tmp_path}/none.yaml" in shown.stderr
+    assert "Traceback" not in shown.stderr
+
+
+def test_no_color_is_respected() -> None:
+    shown = run("--help", NO_COLOR="1", FORCE_COLOR="")
+    assert "\x1b[3" not in shown.stdout
+
+
+def test_the_shell_completes_the_sub_commands() -> None:
+    words = "mailcanary d"
+    shown = subprocess.run(
+        [Path(sys.executable).with_name("mailcanary")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        env={
+            **os.environ,
+            "_MAILCANARY_COMPLETE": "complete_bash",
+            "_TYPER_COMPLETE_ARGS": words,
+            "COMP_WORDS": words,
+            "COMP_CWORD": "1",
+        },
+    )
+    assert shown.stdout.split() == ["doctor", "demo"]
+
+
+@pytest.mark.slow
+def test_the_demo_finds_just_the_relays_that_the_lab_filtered() -> None:
+    shown = run("demo", "--duration", "15s", "--json")
+    assert shown.returncode == 0, shown.stderr
+    (line,) = shown.stdout.splitlines()
+    result = json.loads(line)
+    assert result["relays_hit"] == sorted(result["relays_filtered"]) == ["relay-b2", "relay-b3"]
+    assert result["sent"] == result["delivered"] + result["late"]
+    assert result["late"] > 0
+    assert result["reordered"] > 0
+    assert result["lost"] == result["duplicates"] == result["pending"] == 0
+    assert result["time_to_see_s"] > 0
+    assert set(result["late_by_relay"]) == {"relay-b2", "relay-b3"}
