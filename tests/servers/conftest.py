@@ -1,9 +1,11 @@
 """The estate of real servers as fixtures, and its logs in the report of a test that fails."""
 
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.servers.agents import Crew
 from tests.servers.estate import ServerEstate
 
 ESTATE = pytest.StashKey[ServerEstate]()
@@ -26,6 +28,17 @@ def server_estate(running_estate: ServerEstate) -> Iterator[ServerEstate]:
     """
     yield running_estate
     running_estate.reset()
+
+
+@pytest.fixture
+def crew(server_estate: ServerEstate, tmp_path: Path) -> Iterator[Crew]:
+    """Agents on the servers; whatever they do, no secret may stand in what they write."""
+    crew = Crew.of(server_estate, tmp_path / "work")
+    try:
+        yield crew
+    finally:
+        crew.end()
+    assert crew.leaks() == []
 
 
 @pytest.hookimpl(wrapper=True)

@@ -40,6 +40,11 @@ class Mailbox:
         """Where an arrived mail appears, by a rename that inotify sees (IN_MOVED_TO)."""
         return self.maildir / "new"
 
+    @property
+    def junk_address(self) -> str:
+        """Mail to this address is filed in the folder Junk of the same mailbox."""
+        return self.address.replace("@", "+Junk@")
+
     def files(self) -> list[Path]:
         """The mails in its inbox, seen or not."""
         return [path for part in ("new", "cur") for path in (self.maildir / part).iterdir()]
@@ -73,6 +78,8 @@ first_valid_uid = {uid}
 mail_location = maildir:~/Maildir
 mail_fsync = never
 postmaster_address = postmaster@estate.example
+recipient_delimiter = +
+lmtp_save_to_detail_mailbox = yes
 hostname = imap.estate.example
 passdb {{
   driver = passwd-file

@@ -333,6 +333,8 @@ def destination_settings(recipients: Path, aliases: Path, lmtp: Endpoint) -> dic
         "virtual_mailbox_maps": f"texthash:{recipients}",
         "virtual_alias_maps": f"regexp:{aliases}",
         "virtual_transport": f"lmtp:inet:{lmtp.host}:{lmtp.port}",
+        # user+Junk is known where user is, and Dovecot files it in the folder Junk.
+        "recipient_delimiter": "+",
     }
 
 
