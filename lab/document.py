@@ -34,6 +34,7 @@ def relay_entry(relay: Relay) -> dict[str, Any]:
         "host": relay.host,
         "port": relay.port,
         "tls": str(spec.tls),
+        "received_as": [relay.hostname],
         "egress": [relay.egress],
         "max_per_minute": spec.max_per_minute,
         "rotation": str(spec.rotation),

@@ -133,6 +133,9 @@ class Listener:
 
     def _admit(self, accepted: socket.socket) -> None:
         accepted.setblocking(False)
+        # asyncio does this only for sockets that were made with their protocol named; without it
+        # every reply of several lines waits for the client's delayed ACK, some 40 ms.
+        accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._mode is Mode.HUNG:
             self._parked.append(accepted)
             return
