@@ -110,6 +110,12 @@ class Air:
         """Every mailbox's part."""
         return self._mailboxes
 
+    def oldest(self) -> Flight | None:
+        """The flight that was sent first of all that are awaited."""
+        oldest = (box.oldest() for box in self._mailboxes.values())
+        flights = [flight for flight in oldest if flight is not None]
+        return min(flights, key=lambda flight: flight.sent.wall_ns, default=None)
+
     def expect(self, flight: Flight, now: Moment, *, dot: Moment | None) -> None:
         """Await the canary in its mailbox."""
         box = self.mailbox(flight.path.mailbox)

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from agent.air import Air
-from agent.clock import Clock
+from agent.clock import Clock, at_boot
 from agent.mailbox.watch import MailboxWatch
 from agent.spool.flight import Flight
 from agent.spool.store import Store
@@ -48,7 +48,7 @@ class Expirer:
         """
         now = self._clock.now()
         ended = 0
-        for name, box in self._air.mailboxes().items():
+        for name, box in list(self._air.mailboxes().items()):
             watch = self._watches.get(name)
             mark = None if watch is None else watch.watermark(now.boot_id)
             if mark is None:
@@ -73,12 +73,12 @@ class Expirer:
         """
         now = self._clock.now()
         ended = 0
-        for box in self._air.mailboxes().values():
+        for box in list(self._air.mailboxes().values()):
             over = box.older_than(self._remember_s, now, self._wall_error_s)
             if over:
                 await self._end(over, now.wall_ns, lost=False, watermark_ns=None)
                 ended += len(over)
-        before = now.wall_ns - round(self._remember_s * 1e9)
+        before = at_boot(now, now.boot_ns - round(self._remember_s * 1e9))
         await self._spool.run(lambda store: store.forget_flights(before))
         return ended
 

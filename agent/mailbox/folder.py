@@ -68,9 +68,9 @@ class FolderWatch:
         self._wake = asyncio.Event()
         self._garbage: list[int] = []
         self._known_only_below = 0
+        self._uncounted = ""
         self._saved_uid = 0
         self._upkeep_ns = 0
-        self._failed_before = False
         self._backoff = Backoff(reader.rng)
         watch.air.on_expect(self._wake.set)
 
@@ -86,7 +86,6 @@ class FolderWatch:
                     least_s = _AFTER_REFUSAL_S
             except SpoolError as error:
                 self._say("spool", str(error))
-            self._failed_before = True
             await asyncio.sleep(self._backoff.next_s(at_least_s=least_s))
 
     def _say(self, state: str, detail: str | None) -> None:
@@ -128,6 +127,7 @@ class FolderWatch:
             # Only a spool that was made anew has lost what it had counted.
             lost_count = cursor is None and self._reader.rebuilt
             self._known_only_below = 0 if lost_count else state.uidnext
+            self._uncounted = self._reader.spool.epoch if cursor is None else ""
             self._status.checked = None
         self._cursor = here
         name, folder = self._watch.name, self._folder
@@ -143,17 +143,23 @@ class FolderWatch:
     async def _begin(self, session: FolderSession) -> int:
         """The UID to begin at in a folder that was made anew, or is new here.
 
-        That is UIDNEXT for a folder opened before the first canary flew: no mail in it can be ours.
+        That is UIDNEXT where no canary has flown yet: no mail that is there can be about one.
         """
-        flown = self._failed_before or len(self._watch.air) > 0
-        if self._cursor is None and not self._reader.rebuilt and not flown:
-            return session.state.uidnext
+        uidnext = session.state.uidnext
+        if self._cursor is None and not self._reader.rebuilt:
+            # Bounces are about the canaries of all mailboxes.
+            mailbox = None if self._watch.takes_bounces else self._watch.name
+            flown = await self._reader.spool.run(lambda store: store.has_flown(mailbox))
+            if not flown:
+                return uidnext
         return await self._search(session)
 
     async def _search(self, session: FolderSession) -> int:
         """The lowest UID at which a canary that is in the air may lie; one bounded search."""
         uidnext = session.state.uidnext
-        oldest = self._watch.air.oldest()
+        oldest = (
+            self._reader.air.oldest() if self._watch.takes_bounces else self._watch.air.oldest()
+        )
         since_ns = self._reader.clock.now().wall_ns if oldest is None else oldest.sent.wall_ns
         # SINCE goes by the server's day, which may be tomorrow's or yesterday's here.
         since = datetime.fromtimestamp(since_ns / 1e9, tz=UTC).date() - timedelta(days=1)
@@ -197,7 +203,13 @@ class FolderWatch:
         cursor = Cursor(self._at().uidvalidity, batch.next_uid, checked or NEVER)
         if batch.messages:
             look = Look(_sure(before), at_boot(now, batch.seen_ns))
-            where = Where(self._folder, self._junk, cursor.uidvalidity, self._known_only_below)
+            where = Where(
+                self._folder,
+                self._junk,
+                cursor.uidvalidity,
+                self._known_only_below,
+                self._uncounted,
+            )
 
             async def fetch(uid: int) -> bytes | None:
                 return await session.fetch_whole(uid, MAX_BYTES)
@@ -219,7 +231,7 @@ class FolderWatch:
             self._garbage.append(uid)
             self._status.garbage = len(self._garbage)
             if ends_flight(event):
-                self._watch.air.forget(event.canary)
+                self._reader.air.mailbox(event.path.mailbox).forget(event.canary)
 
     # --- between checks ---------------------------------------------------------------------
 

@@ -23,20 +23,25 @@ class Where:
     """The folder that a batch came from.
 
     ``known_only_below``: mails below that UID were in the folder before its UIDVALIDITY changed, so
-    only canaries that are still awaited are news there.
+    only canaries that are still awaited are news there, and those of the stream epoch
+    ``uncounted``.
     """
 
     folder: str
     junk: bool
     uidvalidity: int
     known_only_below: int = 0
+    uncounted: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
+    """A verified canary of this mailbox; ``old``: by the wall clock older than is remembered."""
+
     message: Message
     fields: Fields
     token: Token
+    old: bool
 
 
 def _sort(
@@ -63,8 +68,10 @@ def _sort(
                 counts["other_mail"] += 1
             continue
         judgement, token = judged
-        if judgement is Judgement.GENUINE and token is not None:
-            canaries.append(_Candidate(message, fields, token))
+        old = judgement is Judgement.REPLAYED
+        here = token is not None and token.path.mailbox == watch.name
+        if token is not None and (judgement is Judgement.GENUINE or (old and here)):
+            canaries.append(_Candidate(message, fields, token, old))
         else:
             counts[f"canaries_{judgement}"] += 1
     return canaries, bounces, counts
@@ -81,6 +88,15 @@ async def _flights(
     return found
 
 
+def _is_old_news(item: _Candidate, where: Where) -> bool:
+    """Whether a canary that is no longer known was accounted for before, or never will be.
+
+    A wall clock that was set makes any canary look old; one that is still known is not.
+    """
+    counted = item.token.stream_epoch != where.uncounted
+    return item.old or (counted and item.message.uid < where.known_only_below)
+
+
 def _arrivals(
     watch: MailboxWatch,
     reader: Reader,
@@ -93,7 +109,7 @@ def _arrivals(
     for item in candidates:
         uid = item.message.uid
         flight = flights.get(item.token.canary)
-        if flight is None and uid < where.known_only_below:
+        if flight is None and _is_old_news(item, where):
             continue
         event = arrival(
             item.token,
@@ -157,6 +173,8 @@ async def take(
     if not candidates and not suspects:
         return [], counts
     flights = await _flights(watch, reader, [item.token.canary for item in candidates])
+    old = sum(item.old and item.token.canary not in flights for item in candidates)
+    counts[f"canaries_{Judgement.REPLAYED}"] += old
     finds = _arrivals(watch, reader, where, candidates, flights, look)
     counts["canaries_arrived"] += len(finds)
     bounced, foreign = await _bounces(reader, suspects, fetch, look.seen.wall_ns)

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from agent.air import MailboxAir
+from agent.air import Air, MailboxAir
 from agent.clock import Clock, Moment
 from agent.mailbox.cadence import Budget
 from agent.ports import Imap
@@ -20,7 +20,8 @@ class Reader:
     """What every folder watch of an agent shares. Times in seconds.
 
     ``rebuilt`` says that the spool was made anew, so that canaries of before may lie in mailboxes
-    that this spool has never heard of.
+    that this spool has never heard of. ``air`` is that of all mailboxes: a bounce is about a canary
+    of another mailbox than the one it lies in.
     """
 
     agent: str
@@ -29,6 +30,7 @@ class Reader:
     clock: Clock
     spool: Spool
     imap: Imap
+    air: Air
     relays: Mapping[str, Relay]
     counters: Counter[str]
     rng: random.Random

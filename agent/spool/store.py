@@ -251,15 +251,21 @@ class Store:
             ),
         )  # fmt: skip
 
-    def forget_flights(self, before_wall_ns: int) -> int:
-        """Remove expired flights sent before that; gives how many."""
+    def forget_flights(self, before: Moment) -> int:
+        """Remove expired flights sent before that, by the best clock there is; gives how many."""
         return self._db.execute(
-            "DELETE FROM flights WHERE state = ? AND wall_ns < ?",
-            (FlightState.EXPIRED, before_wall_ns),
+            "DELETE FROM flights WHERE state = ?"
+            " AND CASE boot_id WHEN ? THEN boot_ns < ? ELSE wall_ns < ? END",
+            (FlightState.EXPIRED, before.boot_id, before.boot_ns, before.wall_ns),
         ).rowcount
 
     def _close(self, canaries: Iterable[str]) -> None:
         self._db.executemany("DELETE FROM flights WHERE canary = ?", [(c,) for c in canaries])
+
+    def has_flown(self, mailbox: str | None) -> bool:
+        """Whether a canary was ever on its way to that mailbox (``None``: to any)."""
+        keys = self._db.execute("SELECT key FROM streams WHERE key GLOB 'mailbox:*'")
+        return any(mailbox is None or key.endswith(f"|{mailbox}") for (key,) in keys)
 
     # --- what a restart needs ---------------------------------------------------------------
 

@@ -1,0 +1,48 @@
+"""What the simulated agent has to measure."""
+
+from agent.assignment import Assignment
+from probes.contract.config.models import Folders, Imap, Mailbox, Relay, Sender, Timeouts
+from probes.contract.names import Path
+from probes.contract.plan import PathPlan
+from tests.simulation.scenario import BOUNCES, BOXES, MAILBOXES, RELAYS, Scenario
+
+DEADLINE_S = 10.0
+REMEMBER_S = 1800.0
+_RELAYS = {name: Relay(name=name, host=f"{name}.example.net") for name in RELAYS}
+_SENDER = Sender(address="canary@monitor.example", helo="sfo.monitor.example", bounces=BOUNCES)
+_TIMEOUTS = Timeouts.model_construct(connect=3.0, banner=4.0, command=4.0, accept=6.0)
+
+
+def _mailbox(name: str, *, junk: bool) -> Mailbox:
+    customer = name.partition("/")[0]
+    return Mailbox(
+        name=name.partition("/")[2],
+        address=f"canary@{customer}.example",
+        imap=Imap(host=f"imap.{customer}.example", user="canary", secret=f"{customer}/imap"),
+        folders=Folders(junk="Junk" if junk and name != BOUNCES else None),
+    )
+
+
+def assignment(scenario: Scenario) -> Assignment:
+    """Every relay to every mailbox, each path with the same period and a phase of its own."""
+    paths = [Path("sfo", relay, box) for relay in RELAYS for box in MAILBOXES]
+    return Assignment(
+        agent="sfo",
+        sender=_SENDER,
+        labels={},
+        relays=_RELAYS,
+        mailboxes={name: _mailbox(name, junk=scenario.has_junk) for name in BOXES},
+        paths=tuple(
+            PathPlan(
+                path=path,
+                period_s=scenario.period_s,
+                phase_s=i * scenario.period_s / len(paths),
+                deadline_s=DEADLINE_S,
+                loss_after_s=scenario.loss_after_s,
+                jitter_s=0.1 * scenario.period_s / len(paths),
+            )
+            for i, path in enumerate(paths)
+        ),
+        timeouts=_TIMEOUTS,
+        remember_s=REMEMBER_S,
+    )
