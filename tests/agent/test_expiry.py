@@ -1,0 +1,151 @@
+"""When a wait is over: lost only against a complete check of every folder, unknown at the end."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import pytest
+
+from agent.air import Air
+from agent.expiry import Expirer
+from agent.mailbox.cadence import Budget
+from agent.mailbox.watch import FolderStatus, MailboxWatch
+from agent.spool.flight import Flight, FlightState
+from probes.contract.errors import SpoolError
+from probes.contract.events import Expiry
+from tests.agent.fakes import INBOX, HandClock, InlineSpool, assignment, begun, flight
+
+
+@dataclass
+class Bench:
+    """An expirer over one mailbox with two folders."""
+
+    spool: InlineSpool
+    clock: HandClock
+    air: Air = field(default_factory=Air)
+    counters: Counter[str] = field(default_factory=Counter)
+    watches: dict[str, MailboxWatch] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.watch = MailboxWatch(
+            INBOX, assignment().mailboxes[INBOX], self.air.mailbox(INBOX), Budget(600)
+        )
+        self.watch.folders = {"INBOX": FolderStatus(), "Junk": FolderStatus()}
+        self.watches[INBOX] = self.watch
+        self.expirer = Expirer(
+            self.air,
+            self.watches,
+            clock=self.clock,
+            spool=self.spool,
+            counters=self.counters,
+            remember_s=3600.0,
+            wall_error_s=1.0,
+        )
+
+    def fly(self, number: int) -> Flight:
+        """A canary is sent now, and is lost after 30 s."""
+        self.spool.store.begin()
+        [made] = begun(self.spool.store, [flight(number, sent=self.clock.now())])
+        self.spool.store.commit()
+        self.air.expect(made, self.clock.now(), dot=self.clock.now())
+        return made
+
+    def checked(self, *folders: str) -> None:
+        """A complete check of the folders begins, and ends, now."""
+        for name in folders:
+            self.watch.folders[name].checked = self.clock.now()
+
+    def expiries(self) -> list[Expiry]:
+        """What is recorded."""
+        return [event for event in self.spool.events() if isinstance(event, Expiry)]
+
+
+@pytest.fixture
+def bench(inline_spool: InlineSpool, clock: HandClock) -> Bench:
+    """A bench."""
+    return Bench(inline_spool, clock)
+
+
+async def test_lost_needs_a_check_begun_after_the_wait(bench: Bench) -> None:
+    made = bench.fly(1)
+    bench.clock.advance(29)
+    bench.checked("INBOX", "Junk")
+    bench.clock.advance(100)
+    assert await bench.expirer.lost() == 0
+    bench.checked("INBOX", "Junk")
+    mark = bench.clock.now().wall_ns
+    bench.clock.advance(5)
+    assert await bench.expirer.lost() == 1
+    [expiry] = bench.expiries()
+    assert (expiry.canary, expiry.lost, expiry.watermark_ns) == (made.canary, True, mark)
+    assert expiry.at_ns == bench.clock.now().wall_ns
+    assert len(bench.air) == 0
+    assert bench.counters == {"waits_lost": 1}
+    assert bench.spool.store.find_flights([made.canary])[made.canary].state is FlightState.EXPIRED
+    assert await bench.expirer.lost() == 0
+
+
+async def test_every_folder_must_have_been_checked(bench: Bench) -> None:
+    bench.fly(1)
+    bench.clock.advance(31)
+    bench.checked("INBOX")
+    assert await bench.expirer.lost() == 0
+    bench.checked("Junk")
+    assert await bench.expirer.lost() == 1
+
+
+async def test_a_check_of_another_boot_says_nothing(bench: Bench) -> None:
+    bench.fly(1)
+    bench.clock.advance(31)
+    bench.checked("INBOX", "Junk")
+    bench.clock.reboot()
+    assert await bench.expirer.lost() == 0
+
+
+async def test_a_mailbox_that_nobody_reads_loses_nothing_and_gives_up_at_last(bench: Bench) -> None:
+    bench.fly(1)
+    del bench.watches[INBOX]
+    bench.clock.advance(3600)
+    assert await bench.expirer.lost() == 0
+    assert await bench.expirer.given_up() == 0
+    bench.clock.advance(1)
+    assert await bench.expirer.given_up() == 1
+    [expiry] = bench.expiries()
+    assert (expiry.lost, expiry.watermark_ns) == (False, None)
+    assert "not read" in expiry.detail
+    assert bench.counters == {"waits_given_up": 1}
+    assert len(bench.air) == 0
+
+
+async def test_what_cannot_be_written_is_not_over(bench: Bench) -> None:
+    bench.fly(1)
+    bench.fly(2)
+    bench.clock.advance(31)
+    bench.checked("INBOX", "Junk")
+    bench.spool.problem = "disk full"
+    for _ in range(2):
+        with pytest.raises(SpoolError, match="disk full"):
+            await bench.expirer.lost()
+        assert len(bench.air) == 2
+    bench.spool.problem = None
+    assert await bench.expirer.lost() == 2
+    assert len(bench.expiries()) == 2
+    bench.fly(3)
+    bench.clock.advance(4000)
+    bench.spool.problem = "disk full"
+    with pytest.raises(SpoolError):
+        await bench.expirer.given_up()
+    bench.spool.problem = None
+    assert await bench.expirer.given_up() == 1
+
+
+async def test_flights_that_expired_long_ago_are_forgotten(bench: Bench) -> None:
+    made = bench.fly(1)
+    bench.clock.advance(31)
+    bench.checked("INBOX", "Junk")
+    await bench.expirer.lost()
+    bench.clock.advance(3500)
+    await bench.expirer.given_up()
+    assert bench.spool.store.find_flights([made.canary])
+    bench.clock.advance(100)
+    assert await bench.expirer.given_up() == 0
+    assert bench.spool.store.find_flights([made.canary]) == {}

@@ -1,0 +1,97 @@
+"""The agent's health as Prometheus reads it, over HTTP."""
+
+import urllib.request
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from agent.prometheus import families, serve
+from probes.contract.events import Heartbeat, MailboxHealth, SpoolHealth
+from tests.agent.processes import free_port
+
+BEAT = Heartbeat(
+    agent="sfo",
+    at_ns=1_760_000_000_500_000_000,
+    version="1.2",
+    boot_id="b",
+    started_ns=1_760_000_000_000_000_000,
+    in_flight=4,
+    lag_s=0.25,
+    spool=SpoolHealth(epoch="e", last_seq=9, depth=5, bytes=4096, dropped=2, problem="disk full"),
+    mailboxes={
+        "acme/inbox": MailboxHealth(
+            state="ok", watermark_ns=1_760_000_000_250_000_000, in_flight=3
+        ),
+        "zeta/inbox": MailboxHealth(state="down", watermark_ns=None, in_flight=1),
+    },
+    counters={
+        "bounces": 1,
+        "bounces_foreign": 2,
+        "canaries_arrived": 7,
+        "canaries_forged": 1,
+        "intents_refused": 3,
+        "other_mail": 6,
+        "submissions_accepted": 8,
+        "waits_lost": 1,
+    },
+)
+
+
+def read(port: int) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    """All samples that the endpoint gives."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        text = answer.read().decode()
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_what_is_served_over_http() -> None:
+    last: list[Heartbeat] = []
+    port = free_port()
+    stop = serve("127.0.0.1", port, lambda: last[-1] if last else None)
+    try:
+        assert read(port) == {}
+        last.append(BEAT)
+        samples = read(port)
+    finally:
+        stop()
+    agent = "mailcanary_agent_"
+    assert samples[agent + "info", (("agent", "sfo"), ("version", "1.2"))] == 1
+    assert samples[agent + "in_flight", ()] == 4
+    assert samples[agent + "lag_seconds", ()] == 0.25
+    assert samples[agent + "heartbeat_timestamp_seconds", ()] == 1_760_000_000.5
+    assert samples[agent + "spool_events", ()] == 5
+    assert samples[agent + "spool_up", ()] == 0
+    assert samples[agent + "spool_dropped_events_total", ()] == 2
+    acme, zeta = (("mailbox", "acme/inbox"),), (("mailbox", "zeta/inbox"),)
+    assert (samples[agent + "mailbox_up", acme], samples[agent + "mailbox_up", zeta]) == (1, 0)
+    watermark = agent + "mailbox_watermark_timestamp_seconds"
+    assert samples[watermark, acme] == pytest.approx(1_760_000_000.25, abs=1e-6)
+    assert (watermark, zeta) not in samples
+    assert samples[agent + "mailbox_in_flight", zeta] == 1
+    assert samples[agent + "canaries_total", (("judgement", "arrived"),)] == 7
+    assert samples[agent + "canaries_total", (("judgement", "forged"),)] == 1
+    assert samples[agent + "submissions_total", (("result", "accepted"),)] == 8
+    assert samples[agent + "waits_total", (("end", "lost"),)] == 1
+    assert samples[agent + "intents_total", (("end", "refused"),)] == 3
+    assert samples[agent + "bounces_total", (("about", "canary"),)] == 1
+    assert samples[agent + "bounces_total", (("about", "foreign"),)] == 2
+
+
+def test_names_keep_to_the_conventions() -> None:
+    for family in families(BEAT):
+        assert family.name.startswith("mailcanary_agent")
+        assert family.documentation
+        assert not family.name.endswith(("_ms", "_ns"))
+
+
+def test_a_port_that_is_taken_is_an_error_and_a_stopped_one_is_free() -> None:
+    port = free_port()
+    stop = serve("127.0.0.1", port, lambda: None)
+    with pytest.raises(OSError, match="in use"):
+        serve("127.0.0.1", port, lambda: None)
+    stop()
+    serve("127.0.0.1", port, lambda: None)()

@@ -1,0 +1,85 @@
+"""Which canary is due when: in order, no bursts, no silence after a clock was set."""
+
+from itertools import pairwise
+
+from agent.schedule import STALE_AFTER_S, Schedule
+from probes.contract.names import Path
+from probes.contract.plan import PathPlan
+from tests.agent.fakes import S, plan_of
+
+NOW = 1_760_000_000 * S
+
+
+def paths(count: int, period_s: float = 10.0) -> list[PathPlan]:
+    """Paths whose phases are spread over the period."""
+    return [
+        plan_of(Path("sfo", f"r{i}", "acme/inbox"), period_s=period_s, phase_s=i * period_s / count)
+        for i in range(count)
+    ]
+
+
+def test_without_paths_nothing_is_ever_due() -> None:
+    empty = Schedule([], NOW)
+    assert (len(empty), empty.next_ns(), empty.due(NOW + S)) == (0, None, [])
+
+
+def test_nothing_is_due_at_the_start() -> None:
+    schedule = Schedule(paths(5), NOW)
+    assert schedule.due(NOW) == []
+    assert len(schedule) == 5
+
+
+def test_each_path_comes_once_a_period_in_order() -> None:
+    schedule = Schedule(paths(5), NOW)
+    slots = []
+    while (next_ns := schedule.next_ns()) is not None and next_ns <= NOW + 30 * S:
+        slots += schedule.due(next_ns)
+    assert len(slots) == 15
+    assert all(a.due_ns <= b.due_ns for a, b in pairwise(slots))
+    assert not any(slot.stale for slot in slots)
+    own = [slot.due_ns for slot in slots if slot.plan.path.relay == "r3"]
+    assert [b - a for a, b in pairwise(own)] == [10 * S, 10 * S]
+
+
+def test_what_was_slept_through_is_reported_once_and_not_made_up_for() -> None:
+    schedule = Schedule(paths(4), NOW)
+    slots = schedule.due(NOW + 1000 * S)
+    stale = [slot for slot in slots if slot.stale]
+    assert len(stale) == 4
+    assert len({slot.plan.path for slot in stale}) == 4
+    assert len(slots) <= 8
+    assert (schedule.next_ns() or 0) > NOW + 1000 * S
+
+
+def test_a_canary_is_stale_only_beyond_the_bound() -> None:
+    schedule = Schedule(paths(1), NOW)
+    due = schedule.next_ns() or 0
+    [just] = schedule.due(due + round(STALE_AFTER_S * S))
+    assert not just.stale
+    due = schedule.next_ns() or 0
+    [past] = schedule.due(due + round(STALE_AFTER_S * S) + 1)
+    assert past.stale
+
+
+def test_a_clock_that_was_set_back_silences_nothing() -> None:
+    schedule = Schedule(paths(2), NOW)
+    schedule.due(NOW + 10 * S)
+    back = NOW - 3600 * S
+    assert schedule.due(back) == []
+    assert (schedule.next_ns() or 0) <= back + 10 * S
+    assert len(schedule.due(back + 10 * S)) == 2
+
+
+def test_a_clock_that_was_set_back_a_little_repeats_nothing() -> None:
+    schedule = Schedule(paths(1), NOW)
+    due = schedule.next_ns() or 0
+    assert len(schedule.due(due)) == 1
+    assert schedule.due(due - S) == []
+    assert schedule.due(due + S) == []
+
+
+def test_a_hundred_thousand_paths_are_spread_out() -> None:
+    schedule = Schedule(paths(100_000, period_s=1000.0), NOW)
+    counts = [len(schedule.due(NOW + second * S)) for second in range(1, 11)]
+    assert sum(counts) in (999, 1000, 1001)
+    assert max(counts) <= 101
