@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Any, Self
 
 import yaml
 
@@ -18,7 +18,7 @@ from tests.servers.agent_config import Words, estate_secrets, secret_endpoints
 from tests.servers.estate import ServerEstate
 from tests.servers.journal import Journal
 from tests.servers.namespaces import Namespace
-from tests.servers.process import environment
+from tests.servers.process import CommandError, environment, tail
 
 MAILCANARY = (sys.executable, "-m", "mailcanary")
 SIGNING_KEY = "the key that signs the canaries of these tests"
@@ -81,7 +81,6 @@ class RunningAgent:
     site: Namespace | None = None
     metrics: int | None = None
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
-    _log: IO[bytes] | None = field(default=None, init=False)
 
     @property
     def events(self) -> Path:
@@ -98,7 +97,7 @@ class RunningAgent:
     @cached_property
     def journal(self) -> Journal:
         """What it has written, over all its starts."""
-        return Journal(self.events)
+        return Journal(self.events, self._must_run)
 
     def start(self) -> None:
         """Start it; at its site, if it has one."""
@@ -114,12 +113,9 @@ class RunningAgent:
         if self.metrics is not None:
             words += ["--metrics", f"127.0.0.1:{self.metrics}"]
         command = self.workplace.command("agent", *words)
-        self._log = self.log.open("ab")
-        options: dict[str, Any] = {"stdout": self._log, "stderr": self._log, "env": environment()}
-        if self.site is None:
-            self.process = subprocess.Popen(command, **options)
-        else:
-            self.process = self.site.popen(command, **options)
+        start = subprocess.Popen if self.site is None else self.site.popen
+        with self.log.open("ab") as log:
+            self.process = start(command, stdout=log, stderr=log, env=environment())
 
     def stop(self) -> int:
         """Stop it as systemd would; gives its exit status."""
@@ -133,15 +129,17 @@ class RunningAgent:
         """Whether it was started and has not ended."""
         return self.process is not None and self.process.poll() is None
 
+    def _must_run(self) -> None:
+        """Fail with its log when it was started and has ended by itself."""
+        if self.process is not None and (status := self.process.poll()) is not None:
+            raise CommandError(f"agent {self.name}: exit {status}: {tail(self.log)}")
+
     def _end(self, number: signal.Signals) -> int:
         assert self.process is not None
         self.process.send_signal(number)
-        try:
-            return self.process.wait(timeout=30)
-        finally:
-            if self._log is not None:
-                self._log.close()
-            self.process, self._log = None, None
+        status = self.process.wait(timeout=30)
+        self.process = None
+        return status
 
     def scrape(self) -> str:
         """What it tells Prometheus; kept beside its log."""
@@ -208,6 +206,13 @@ class Crew:
         for agent in self.agents:
             if agent.is_running():
                 agent.kill()
+
+    def log_tails(self, lines: int = 30) -> str:
+        """The ends of the agents' logs, under their names, and what came of their canaries."""
+        return "\n".join(
+            f"--- {agent.name}\n{agent.journal.summary()}\n{tail(agent.log, lines)}"
+            for agent in self.agents
+        )
 
     def leaks(self) -> list[str]:
         """Which secrets stand anywhere in what the agents wrote or told Prometheus."""

@@ -1,4 +1,4 @@
-"""The estate of real servers as fixtures, and its logs in the report of a test that fails."""
+"""The estate of real servers as fixtures, and all logs in the report of a test that fails."""
 
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -9,6 +9,7 @@ from tests.servers.agents import Crew
 from tests.servers.estate import ServerEstate
 
 ESTATE = pytest.StashKey[ServerEstate]()
+CREW = pytest.StashKey[Crew]()
 
 
 @pytest.fixture(scope="session")
@@ -31,9 +32,11 @@ def server_estate(running_estate: ServerEstate) -> Iterator[ServerEstate]:
 
 
 @pytest.fixture
-def crew(server_estate: ServerEstate, tmp_path: Path) -> Iterator[Crew]:
+def crew(
+    server_estate: ServerEstate, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[Crew]:
     """Agents on the servers; whatever they do, no secret may stand in what they write."""
-    crew = Crew.of(server_estate, tmp_path / "work")
+    crew = request.node.stash[CREW] = Crew.of(server_estate, tmp_path / "work")
     try:
         yield crew
     finally:
@@ -45,10 +48,12 @@ def crew(server_estate: ServerEstate, tmp_path: Path) -> Iterator[Crew]:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Add the ends of the servers' logs to a failure, as they are at that moment."""
+    """Add the ends of the servers' and agents' logs to a failure, as they are at that moment."""
     del call
     report = yield
     estate = item.config.stash.get(ESTATE, None)
     if report.failed and estate is not None and item.get_closest_marker("servers"):
         report.sections.append(("Servers' logs", estate.log_tails()))
+        if (crew := item.stash.get(CREW, None)) is not None:
+            report.sections.append(("Agents' logs", crew.log_tails()))
     return report

@@ -216,11 +216,17 @@ class Dovecot:
         if (master := self.namespace.leader_in(self._pid_file)) is None:
             return
         os.kill(master, signal.SIGTERM)
-        # The master gives its log process more than a second, long after all others have ended.
-        wait_until(lambda: len(self.namespace.session(master)) <= 2, "stop of Dovecot")
+
+        def ended() -> bool:
+            left = self.namespace.session(master)
+            # The master gives its log process more than a second, long after all others have ended;
+            # but those with an open TLS connection outlive it by ten seconds and more.
+            return len(left) <= 2 or master not in left
+
+        wait_until(ended, "stop of Dovecot")
         with contextlib.suppress(ProcessLookupError):
             os.killpg(master, signal.SIGKILL)
-        wait_until(lambda: not self.namespace.session(master), "end of Dovecot's log process")
+        wait_until(lambda: not self.namespace.session(master), "end of Dovecot's last processes")
         # A start takes the number in this file for a running Dovecot until init has reaped it.
         self._pid_file.unlink(missing_ok=True)
 

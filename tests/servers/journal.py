@@ -102,9 +102,10 @@ class Canary:
 
 @dataclass
 class Journal:
-    """Follows an events file as it grows."""
+    """Follows an events file as it grows; `must_run` raises when nobody will write any more."""
 
     file: Path
+    must_run: Callable[[], None] = lambda: None
     entries: list[Entry] = field(default_factory=list)
     _read: int = 0
     _canaries: dict[str, Canary] = field(default_factory=dict)
@@ -157,17 +158,14 @@ class Journal:
         return beats[-1].mailboxes[mailbox] if beats else None
 
     def wait_for(self, ready: Callable[[], bool], what: str, *, timeout: float = 60) -> None:
-        """As `wait_until`, with a time for slow machines and the outcomes so far in the error."""
+        """As `wait_until`, with a time for slow machines, and no longer than the agent runs."""
 
         def tried() -> bool:
+            self.must_run()
             self.refresh()
             return ready()
 
-        try:
-            wait_until(tried, what, timeout=timeout)
-        except Exception as error:
-            error.add_note(self.summary())
-            raise
+        wait_until(tried, what, timeout=timeout)
 
     def wait_for_each(
         self,
