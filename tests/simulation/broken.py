@@ -17,6 +17,7 @@ from agent.sender import Sender
 from agent.spool.flight import Flight
 from agent.spool.store import Cursor, Record, Store
 from probes.contract.token import Judgement
+from tests.simulation.scenario import Scenario
 
 Break = Callable[[pytest.MonkeyPatch], None]
 
@@ -208,3 +209,12 @@ BROKEN: dict[str, Break] = {
         throws_bounces_away, reuses_numbers,
     )
 }  # fmt: skip
+
+WHERE: dict[str, Callable[[Scenario], bool]] = {
+    "reads_on_before_writing": lambda scenario: "disk-full" in scenario.whats,
+    "exports_again": lambda scenario: scenario.exports,
+    "ships_before_it_is_safe": lambda scenario: scenario.exports,
+    "measures_by_the_wall_clock": lambda scenario: bool(scenario.steps),
+    "waits_for_the_clock": lambda scenario: any(step < -5.0 for _, step in scenario.steps),
+}
+"""Which schedules can show a fault at all, for faults that show in few of them."""

@@ -189,8 +189,10 @@ def _ends(record: Record) -> Findings:
         if waits and heard and waits[0].at_ns - min(heard) > (_RACE_S + set_s) * NS:
             yield f"{intent.canary}: its wait ended long after it was accounted for"
         told = [event for event in events if isinstance(event, Submission)]
-        # Seen before its reply came, and then killed: nothing is left to be told.
-        if len(told) > 1 or not (told or heard):
+        # Seen, or given up while the disk was full, before its attempt's end was written down, and
+        # then killed: nothing is left to be told.
+        excused = heard or (waits and "disk-full" in record.scenario.whats)
+        if len(told) > 1 or not (told or excused):
             yield f"{intent.canary}: {len(told)} submissions"
 
 

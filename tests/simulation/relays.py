@@ -18,6 +18,11 @@ from tests.simulation.world import Mail, Truth, World
 _BEFORE_DOT = (Stage.BANNER, Stage.EHLO, Stage.MAIL, Stage.RCPT, Stage.DATA)
 
 
+# What happens to a mail now and then without any fault that lasts.
+_EVERY_DAY = ("", "lose", "dup", "slow", "junk", "dsn")
+_ODDS = (90, 3, 2, 2, 2, 1)
+
+
 @dataclass(frozen=True, slots=True)
 class Fate:
     """How one attempt ends, and whether the relay takes the mail all the same."""
@@ -125,7 +130,7 @@ class _Transit:
         """The relay has it."""
         world, rng, name = self._world, self._world.rng, self._relay.name
         spell = world.spell(name, "hold", "lose", "dup", "slow", "junk", "dsn", "dsn-delay")
-        what = spell.what if spell else ""
+        what = spell.what if spell else rng.choices(_EVERY_DAY, _ODDS)[0]
         after = rng.expovariate(1 / 0.5) if rng.random() < 0.8 else rng.expovariate(1 / 8.0)
         match what:
             case "lose":

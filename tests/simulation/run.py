@@ -188,7 +188,7 @@ class Simulation:
         died_s = self._loop.time()
         if not life.alive:
             await life.bury()
-            if self._scenario.exports and self._rng.random() < 0.5:
+            if self._scenario.exports and self._rng.random() < 0.7:
                 self._tear(spool.epoch)
             self._copy_spool()
         if not task.done():

@@ -95,7 +95,7 @@ def _spells(rng: random.Random, active_s: float) -> tuple[Spell, ...]:
     for _ in range(rng.choice((0, 2, 4, 6, 10))):
         start = rng.uniform(-10.0, active_s)
         end = min(active_s, start + rng.choice((5.0, 20.0, 60.0, 120.0)) * rng.random())
-        kind = rng.choices(("relay", "imap", "disk"), (5, 4, 1))[0]
+        kind = rng.choices(("relay", "imap", "disk"), (5, 4, 2))[0]
         odds = rng.choice((1.0, 1.0, 0.5, 0.2))
         if kind == "relay":
             what, where = rng.choice(RELAY_SPELLS), rng.choice(RELAYS)
@@ -141,7 +141,7 @@ def draw(seed: int) -> Scenario:
         period_s=rng.choice((8.0, 20.0, 40.0)),
         has_junk=rng.random() < 0.6,
         has_idle=rng.random() < 0.7,
-        exports=rng.random() < 0.2,
+        exports=rng.random() < 0.25,
         rotates=rng.random() < 0.3,
         per_relay=rng.choice((1, 2, 20, 20)),
         foreign_every_s=rng.choice((5.0, 20.0, 1e9)),
