@@ -5,6 +5,7 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import structlog
@@ -186,7 +187,7 @@ class Agent:
             self._supervise(self._every(self._limits.heartbeat_s, self._beat), "heartbeat")
         )
         if self._outlet is not None:
-            works.append(self._supervise(self._outlet.run, "events"))
+            works.append(self._supervise(partial(self._hand_over, self._outlet), "events"))
         return works
 
     def _folders(self, cursors: Cursors) -> list[FolderWatch]:
@@ -301,6 +302,20 @@ class Agent:
                 spool_bytes=limits.spool_bytes,
                 spool_age_s=limits.spool_age_s,
             )
+
+    async def _hand_over(self, outlet: Outlet) -> None:
+        """Hand events over; what fails there is not the spool's trouble, in which they stay."""
+        told: str | None = None
+        while True:
+            try:
+                await outlet.run()
+            except SpoolError as error:
+                if told != str(error):
+                    log.error(  # noqa: TRY400 - a full disk is no bug of ours: no traceback
+                        "events cannot be handed over, they stay in the spool", error=str(error)
+                    )
+                told = str(error)
+            await asyncio.sleep(5.0)
 
     async def _flush(self) -> None:
         """Hand over what is in the spool, as far as that is possible now."""

@@ -194,6 +194,9 @@ def run(assignment: Assignment, policy: PolicyFile, settings: Settings, version:
     spool = open_spool_patiently(settings.state)
     with _deadline() as begun:
         try:
+            if out is not None:
+                # A file that holds something else is a mistake to be told now.
+                out.resume(spool.epoch)
             agent = build(
                 assignment, policy, vault, spool, out, version=version, limits=settings.limits
             )

@@ -1,0 +1,225 @@
+"""The agent put together: its heartbeat, its bounds, its end, over stand-ins in virtual time."""
+
+import asyncio
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from agent.agent import Agent, Limits, Ports
+from agent.spool.flight import FlightState
+from probes.contract.config.models import Relay
+from probes.contract.events import Heartbeat, Intent, Submission, Tick
+from probes.contract.stages import Reason, Result
+from probes.smtp import Mail, SendReport
+from tests.agent.fakes import (
+    ACCEPTED,
+    INBOX,
+    RING,
+    FakeFolder,
+    FakeImap,
+    FakeSmtp,
+    InlineSpool,
+    assignment,
+    canary_id,
+    flight,
+    rng,
+)
+from tests.agent.mailbox.benches import play, virtual_clock
+
+
+@dataclass
+class Stage:
+    """An agent whose mailboxes exist and whose relays accept; made within a virtual loop."""
+
+    spool: InlineSpool
+    smtp: FakeSmtp = field(default_factory=FakeSmtp)
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        self.clock = virtual_clock()
+        numbers = itertools.count(1)
+        folders = {
+            (mailbox, "INBOX"): FakeFolder(self.clock) for mailbox in (INBOX, "monitor/bounces")
+        }
+        ports = Ports(
+            clock=self.clock,
+            spool=self.spool,
+            smtp=self.smtp,
+            imap=FakeImap(folders),
+            rng=rng(),
+            new_id=lambda: canary_id(next(numbers)),
+        )
+        self.agent = Agent(assignment(), RING, ports, "1", self.limits)
+        self.stop = asyncio.Event()
+        self.task = asyncio.create_task(self.agent.run(self.stop))
+
+    async def end(self) -> float:
+        """Stop the agent; how long that took."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        self.stop.set()
+        await self.task
+        return loop.time() - began
+
+    def beats(self) -> list[Heartbeat]:
+        """All heartbeats."""
+        return [event for event in self.spool.events() if isinstance(event, Heartbeat)]
+
+
+def test_it_sends_on_time_and_beats(inline_spool: InlineSpool) -> None:
+    async def story() -> None:
+        stage = Stage(inline_spool)
+        await asyncio.sleep(55)
+        assert await stage.end() < 1
+        intents = [event for event in inline_spool.events() if isinstance(event, Intent)]
+        assert 10 <= len(intents) <= 14
+        assert all(0 <= one.at_ns - one.due_ns < 1e9 for one in intents)
+        assert [beat.lag_s < 1 for beat in stage.beats()] == [True] * 6
+        last = stage.beats()[-1]
+        # The last 30 s of them are awaited.
+        assert 5 <= last.in_flight <= 7
+        assert last.mailboxes[INBOX].state == "ok"
+        assert last.mailboxes[INBOX].watermark_ns is not None
+        assert last.labels == {"site": "sfo"}
+
+    play(story)
+
+
+def test_canaries_that_never_come_home_are_lost_by_a_check(inline_spool: InlineSpool) -> None:
+    async def story() -> None:
+        stage = Stage(inline_spool)
+        await asyncio.sleep(120)
+        counters = stage.beats()[-1].counters
+        assert counters["waits_lost"] >= 12
+        assert counters["submissions_accepted"] > counters["waits_lost"]
+        # 30 s of them at 12 a minute, and no more, are awaited.
+        assert stage.beats()[-1].in_flight <= 8
+        await stage.end()
+
+    play(story)
+
+
+def test_a_spool_that_fails_is_told_to_prometheus(inline_spool: InlineSpool) -> None:
+    async def story() -> None:
+        stage = Stage(inline_spool)
+        await asyncio.sleep(15)
+        inline_spool.problem = "disk full"
+        mails = len(stage.smtp.mails)
+        await asyncio.sleep(60)
+        assert len(stage.smtp.mails) == mails
+        last = stage.agent.health.last
+        assert last is not None
+        assert last.spool.problem == "disk full"
+        assert stage.clock.now().wall_ns - last.at_ns < 15e9
+        assert last.counters["intents_refused"] > 5
+        inline_spool.problem = None
+        await asyncio.sleep(30)
+        assert len(stage.smtp.mails) > mails
+        assert stage.beats()[-1].spool.problem is None
+        await stage.end()
+
+    play(story)
+
+
+def test_a_spool_past_its_bounds_drops_the_oldest_and_tells(inline_spool: InlineSpool) -> None:
+    async def story() -> None:
+        stage = Stage(inline_spool, limits=Limits(spool_age_s=3600.0))
+        old_ns = stage.clock.now().wall_ns - 7200 * 10**9
+        await inline_spool.run(
+            lambda store: [store.append(Tick(at_ns=old_ns), old_ns) for _ in range(500)]
+        )
+        await asyncio.sleep(15)
+        assert stage.beats()[-1].spool.dropped == 500
+        assert not [event for event in inline_spool.events() if isinstance(event, Tick)]
+        await stage.end()
+
+    play(story)
+
+
+def test_the_end_waits_for_canaries_on_their_way_and_then_no_longer(
+    inline_spool: InlineSpool,
+) -> None:
+    async def hang(_relay: Relay, _mail: Mail, _dot: Callable[[], None]) -> SendReport:
+        await asyncio.sleep(3600)
+        return ACCEPTED
+
+    async def story() -> None:
+        stage = Stage(inline_spool, FakeSmtp(hang))
+        await asyncio.sleep(20)
+        assert 6.9 < await stage.end() < 8
+        left = inline_spool.store.flights()
+        assert {one.state for one in left} == {FlightState.INTENT}
+        assert len(left) == len(stage.smtp.mails) >= 3
+        again = Stage(inline_spool)
+        await asyncio.sleep(1)
+        told = [event for event in inline_spool.events() if isinstance(event, Submission)]
+        interrupted = [one.canary for one in told if one.reason is Reason.INTERRUPTED]
+        assert sorted(interrupted) == sorted(one.canary for one in left)
+        await again.end()
+
+    play(story)
+
+
+def test_a_canary_that_is_nearly_done_is_finished_before_the_end(inline_spool: InlineSpool) -> None:
+    begun = asyncio.Event()
+
+    async def slow(_relay: Relay, _mail: Mail, dot: Callable[[], None]) -> SendReport:
+        begun.set()
+        await asyncio.sleep(4)
+        dot()
+        return ACCEPTED
+
+    async def story() -> None:
+        stage = Stage(inline_spool, FakeSmtp(slow))
+        await begun.wait()
+        sent = len(stage.smtp.mails)
+        assert await stage.end() < 5
+        told = [event for event in inline_spool.events() if isinstance(event, Submission)]
+        assert [one.result for one in told] == [Result.ACCEPTED] * sent
+
+    play(story)
+
+
+def test_flights_of_before_are_told_of_when_the_disk_takes_it(inline_spool: InlineSpool) -> None:
+    async def story() -> None:
+        sent = virtual_clock().now()
+        await inline_spool.run(lambda store: store.begin_flight(flight(77, sent=sent), ""))
+        stage = Stage(inline_spool)
+        await asyncio.sleep(0)
+        inline_spool.problem = "disk full"
+        await asyncio.sleep(60)
+        assert not stage.task.done()
+        inline_spool.problem = None
+        await asyncio.sleep(60)
+        told = [event for event in inline_spool.events() if isinstance(event, Submission)]
+        assert canary_id(77) in {one.canary for one in told if one.reason is Reason.INTERRUPTED}
+        await stage.end()
+
+    play(story)
+
+
+def test_after_stop_sending_what_is_in_the_air_is_still_awaited(inline_spool: InlineSpool) -> None:
+    async def story() -> None:
+        stage = Stage(inline_spool)
+        await asyncio.sleep(20)
+        stage.agent.stop_sending()
+        mails = len(stage.smtp.mails)
+        await asyncio.sleep(60)
+        assert len(stage.smtp.mails) == mails
+        assert stage.beats()[-1].counters["waits_lost"] == mails
+        await stage.end()
+
+    play(story)
+
+
+def test_a_clock_that_is_set_back_an_hour_silences_nothing(inline_spool: InlineSpool) -> None:
+    async def story() -> None:
+        stage = Stage(inline_spool)
+        await asyncio.sleep(30)
+        before = len(stage.smtp.mails)
+        stage.clock.step(-3600)
+        await asyncio.sleep(30)
+        assert len(stage.smtp.mails) >= before + 5
+        await stage.end()
+
+    play(story)

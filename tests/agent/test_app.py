@@ -1,0 +1,175 @@
+"""The wiring: where events go, and what a start that cannot work says."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import urllib.request
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
+from pathlib import Path
+from socket import create_server
+
+import pytest
+import structlog
+from structlog.testing import capture_logs
+
+from agent.app import open_out, open_spool_patiently
+from agent.events_file import EventsFile, EventsStdout
+from agent.spool.schema import FILE_NAME
+from lab.estate import Estate
+from probes.contract.errors import SpoolError
+from tests.agent.processes import Running, Site, free_port, lay_out, running
+
+
+def test_events_go_to_a_file_to_standard_output_or_nowhere(tmp_path: Path) -> None:
+    assert open_out(None) is None
+    assert isinstance(open_out("-"), EventsStdout)
+    out = open_out(str(tmp_path / "events"))
+    assert isinstance(out, EventsFile)
+    out.close()
+    with pytest.raises(SpoolError, match="found No such file"):
+        open_out(str(tmp_path / "no" / "events"))
+
+
+def test_a_damaged_spool_is_said_loudly(tmp_path: Path) -> None:
+    structlog.reset_defaults()
+    (tmp_path / FILE_NAME).write_bytes(b"no database" * 1000)
+    with capture_logs() as logs:
+        spool = open_spool_patiently(tmp_path)
+    spool.close()
+    [line] = logs
+    assert line["log_level"] == "critical"
+    assert line["moved_to"] == str(tmp_path / f"{FILE_NAME}.damaged-1")
+    assert line["epoch"] == spool.epoch
+
+
+def test_what_waiting_does_not_mend_is_raised_at_once(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("a file")
+    with pytest.raises(SpoolError, match="allowed is a directory"):
+        open_spool_patiently(tmp_path / "state")
+
+
+@pytest.fixture
+async def lab() -> AsyncIterator[Estate]:
+    """A relay and a mailbox."""
+    async with Estate(["relay-a1"], ["acme/inbox"]) as estate:
+        yield estate
+
+
+async def refused(site: Site, *options: str) -> str:
+    """Start an agent that ends by itself with exit code 1; what it said."""
+    async with running(site, *options) as agent:
+        assert agent.process.stderr is not None
+        async with asyncio.timeout(20):
+            text = (await agent.process.stderr.read()).decode()
+            assert await agent.process.wait() == 1
+    assert "Traceback" not in text
+    return text
+
+
+async def test_a_metrics_port_that_is_taken(lab: Estate, tmp_path: Path) -> None:
+    site = lay_out(lab, tmp_path)
+    with closing(create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+        text = await refused(site, "--metrics", f"127.0.0.1:{port}")
+    assert f"metrics: found 127.0.0.1:{port}: Address already in use, allowed is" in text
+
+
+async def test_a_signing_key_that_cannot_be_read(lab: Estate, tmp_path: Path) -> None:
+    site = lay_out(lab, tmp_path)
+    (tmp_path / "secrets" / "signing-key").unlink()
+    assert "secret signing-key: found none, looked in" in await refused(site)
+
+
+async def test_an_events_file_that_is_somebody_elses(lab: Estate, tmp_path: Path) -> None:
+    site = lay_out(lab, tmp_path)
+    site.events.write_text("a letter to my aunt")
+    assert "found a last line that is no event" in await refused(site)
+    assert site.events.read_text() == "a letter to my aunt"
+
+
+async def test_events_that_cannot_be_handed_over_stay_in_the_spool(
+    lab: Estate, tmp_path: Path
+) -> None:
+    site = lay_out(lab, tmp_path, interval="100ms")
+    site.events.symlink_to("/dev/full")
+    async with running(site) as agent:
+        line = await agent.logged("events cannot be handed over, they stay in the spool")
+        assert "No space left" in line["error"]
+        await lab.until(lambda: len(lab.truth.deliveries) >= 5)
+        assert await agent.stopped() == 0
+    site.events.unlink()
+    async with running(site) as agent:
+        await agent.logged("agent started")
+        assert await agent.stopped() == 0
+    check(site, agent)
+    assert len(site.records()) > 10
+
+
+# --- a full disk ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 512 KiB; only root can have one."""
+    directory = tmp_path / "state"
+    directory.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(directory)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("needs the right to mount a tmpfs")
+    yield directory
+    subprocess.run(["umount", str(directory)], check=True)
+
+
+def fill(disk: Path) -> Path:
+    """Leave no room on the disk; the file that takes it."""
+    free = os.statvfs(disk)
+    filler = disk / "filler"
+    filler.write_bytes(bytes(free.f_bavail * free.f_frsize))
+    return filler
+
+
+async def test_a_full_disk_at_the_start_is_waited_for(
+    lab: Estate, tmp_path: Path, disk: Path
+) -> None:
+    site = lay_out(lab, tmp_path)
+    fill(disk)
+    async with running(site) as agent:
+        line = await agent.logged("the spool cannot be opened: trying again")
+        assert "full" in line["error"] or "No space" in line["error"]
+        assert await agent.stopped() == -signal.SIGTERM
+
+
+async def spool_up(port: int) -> bool | None:
+    """What Prometheus is told of the spool."""
+    url = f"http://127.0.0.1:{port}/metrics"
+    with await asyncio.to_thread(urllib.request.urlopen, url) as answer:
+        for line in (await asyncio.to_thread(answer.read)).decode().splitlines():
+            if line.startswith("mailcanary_agent_spool_up "):
+                return float(line.split()[1]) == 1
+    return None
+
+
+async def test_a_disk_that_fills_up_stops_the_sending_and_not_the_agent(
+    lab: Estate, tmp_path: Path, disk: Path
+) -> None:
+    site = lay_out(lab, tmp_path, interval="100ms")
+    port = free_port()
+    async with running(site, "--metrics", f"127.0.0.1:{port}") as agent:
+        await lab.until(lambda: len(lab.truth.deliveries) >= 3)
+        filler = fill(disk)
+        await agent.logged("no canary is sent while the spool cannot be written")
+        sent = len(lab.truth.acceptances)
+        filler.unlink()
+        await lab.until(lambda: len(lab.truth.acceptances) >= sent + 3)
+        assert await spool_up(port) is not None
+        assert await agent.stopped() == 0
+    check(site, agent)
+
+
+def check(site: Site, agent: Running) -> None:
+    """Nothing is missing in the events."""
+    assert not [line for line in agent.lines if line["level"] == "critical"]
+    seqs = [record["seq"] for record in site.records()]
+    assert seqs == list(range(1, len(seqs) + 1))
