@@ -21,6 +21,7 @@ from probes.contract.events import (
     decode,
 )
 from probes.contract.outcome import Outcome, Verdict, tell
+from probes.contract.stages import Reason
 from tests.servers.process import wait_until
 
 
@@ -90,6 +91,11 @@ class Canary:
     @property
     def mailbox(self) -> str:
         return self.events[0].path.mailbox
+
+    @property
+    def was_interrupted(self) -> bool:
+        """Whether the agent ended while the canary was on its way out."""
+        return any(submission.reason is Reason.INTERRUPTED for submission in self.submissions)
 
     @property
     def verdict(self) -> Verdict:

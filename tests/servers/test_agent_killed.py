@@ -1,0 +1,144 @@
+"""Killed at any moment, again and again, an agent accounts for every canary exactly once."""
+
+import random
+import re
+import smtplib
+import time
+from collections import Counter
+from email.message import EmailMessage
+
+import pytest
+
+from probes.contract.message import message_id
+from probes.contract.outcome import Outcome
+from probes.contract.token import HEADER
+from tests.servers.agent_config import Words, config_words, customer_words, relay_words
+from tests.servers.agents import Crew, RunningAgent
+from tests.servers.dovecot import Mailbox
+from tests.servers.estate import MONITOR_DOMAIN, ServerEstate
+from tests.servers.journal import Canary
+from tests.servers.process import wait_until
+from tests.servers.proxy import Direction
+
+pytestmark = pytest.mark.servers
+
+KILLS = 20
+SEED = 20040229
+# Long enough for a start on a slow machine, and some canaries; some kills hit the start itself.
+LONGEST_LIFE_S = 3.0
+LATENCY_S = 0.1
+LOSS_AFTER_S = 12.0
+FINAL = {Outcome.DELIVERED, Outcome.LATE, Outcome.UNKNOWN}
+
+_MESSAGE_ID = re.compile(rf"message-id=(<[0-9a-f]{{32}}@{re.escape(MONITOR_DOMAIN)}>)")
+
+
+def configured(crew: Crew, interval: str) -> Words:
+    """Two mailboxes behind five relays; the way to the first one is slow, so kills hit it."""
+    estate = crew.estate
+    front = estate.proxy(estate.relays[0].endpoint)
+    front.slow(to_client=Direction(latency=LATENCY_S))
+    at_front = {"host": front.endpoint.host, "port": front.endpoint.port}
+    relays = [
+        relay_words(relay, **(at_front if index == 0 else {}))
+        for index, relay in enumerate(estate.relays)
+    ]
+    customers = [
+        customer_words(estate, name, rule={"interval": interval}) for name in ("acme", "globex")
+    ]
+    return config_words(estate, relays, customers, deadline="5s", loss_after=f"{LOSS_AFTER_S:g}s")
+
+
+def put_foreign_mail(estate: ServerEstate, box: Mailbox) -> dict[bytes, int]:
+    """Mail of others, one with a canary's field that no agent wrote; what the mailbox has then."""
+    for number, field in enumerate(("", "v=1; id=nonsense", "")):
+        message = EmailMessage()
+        message["From"] = "somebody@elsewhere.example"
+        message["To"] = box.address
+        message["Subject"] = f"Foreign mail {number}"
+        if field:
+            message[HEADER] = field
+        message.set_content("Nothing for a monitor.")
+        with smtplib.SMTP(*estate.relays[1].endpoint, timeout=20) as client:
+            client.send_message(message)
+    wait_until(lambda: len(box.files()) == 3, f"the foreign mail in {box.name}")
+    return contents(box)
+
+
+def contents(box: Mailbox) -> dict[bytes, int]:
+    return Counter(path.read_bytes() for path in box.files())
+
+
+def live_and_die(agent: RunningAgent, rng: random.Random) -> None:
+    """One start, and a kill at a random moment after it."""
+    agent.start()
+    time.sleep(rng.uniform(0.2, LONGEST_LIFE_S))
+    agent.kill()
+
+
+def accepted_ids(estate: ServerEstate) -> Counter[str]:
+    """How often the relays took each canary."""
+    return Counter(
+        found
+        for relay in estate.relays
+        for found in _MESSAGE_ID.findall(relay.log.read_text(errors="replace"))
+    )
+
+
+def assert_accounted_for(canary: Canary, *, arrived: bool) -> None:
+    """One intent and one end, whichever events were written before the kill."""
+    assert len(canary.intents) == 1
+    assert len(canary.submissions) <= 1
+    assert len(canary.arrivals) == arrived
+    assert len(canary.expiries) <= 1
+    if not canary.submissions:
+        # It was seen in its mailbox before its relay's last reply was written down.
+        assert arrived
+    elif not arrived:
+        assert canary.was_interrupted
+        assert canary.outcome is Outcome.UNKNOWN
+
+
+@pytest.mark.timeout(300)
+def test_an_agent_killed_again_and_again_accounts_for_every_canary_once(crew: Crew) -> None:
+    """Each intent has one end, no canary is sent twice, and nothing of others is touched."""
+    estate = crew.estate
+    boxes = [estate.mailboxes["acme"], estate.mailboxes["globex"]]
+    before = [put_foreign_mail(estate, box) for box in boxes]
+    taken_before = accepted_ids(estate)
+    config = configured(crew, "500ms")
+    crew.workplace.write(config)
+    rng = random.Random(SEED)  # noqa: S311 - moments of kills
+    agent = RunningAgent(crew.workplace)
+    crew.agents.append(agent)
+    for _ in range(KILLS):
+        live_and_die(agent, rng)
+
+    # One more life without new canaries: their time is years away.
+    for customer in config["customers"]:
+        for rule in customer.get("canaries", ()):
+            rule["interval"] = "365d"
+    crew.workplace.write(config)
+    agent.start()
+    journal = agent.journal
+    journal.wait_for(
+        lambda: {canary.outcome for canary in journal.canaries()} <= FINAL,
+        "an end for every canary",
+    )
+    wait_until(lambda: all(len(box.files()) == 3 for box in boxes), "an end of the canaries' mails")
+    assert agent.stop() == 0
+    journal.assert_contiguous()
+    canaries = journal.canaries()
+    taken = accepted_ids(estate) - taken_before
+    assert max(taken.values()) == 1
+    ids = {message_id(canary.id, MONITOR_DOMAIN) for canary in canaries}
+    assert set(taken) <= ids
+    for canary in canaries:
+        assert_accounted_for(canary, arrived=message_id(canary.id, MONITOR_DOMAIN) in taken)
+    assert any(canary.was_interrupted for canary in canaries)
+    assert {canary.relay for canary in canaries if canary.arrivals} == {
+        relay.name for relay in estate.relays
+    }
+    assert [contents(box) for box in boxes] == before
+    numbers = Counter((str(c.intent.path), c.intent.path_seq) for c in canaries)
+    assert max(numbers.values()) == 1
