@@ -1,0 +1,100 @@
+"""The systemd unit: accepted by systemd, hardened, and in step with the command that it starts."""
+
+import shlex
+import shutil
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from agent.app import _STOP_WITHIN_S
+from probes.contract.units import parse_duration
+
+ROOT = Path(__file__).parents[2]
+UNIT = ROOT / "deploy" / "mailcanary-agent.service"
+
+
+def settings() -> dict[str, list[str]]:
+    """Every setting of the unit with its values, continuation lines joined."""
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for line in UNIT.read_text().replace("\\\n", " ").splitlines():
+        if line and line[0] not in "#[":
+            key, _, value = line.partition("=")
+            found[key].append(value)
+    return dict(found)
+
+
+HARDENED = {
+    "NoNewPrivileges": "yes",
+    "CapabilityBoundingSet": "",
+    "AmbientCapabilities": "",
+    "ProtectSystem": "strict",
+    "ProtectHome": "yes",
+    "PrivateTmp": "yes",
+    "PrivateDevices": "yes",
+    "DynamicUser": "yes",
+    "StateDirectory": "mailcanary",
+    "StateDirectoryMode": "0700",
+    "MemoryDenyWriteExecute": "yes",
+    "SystemCallArchitectures": "native",
+    "Restart": "on-failure",
+    "RestartPreventExitStatus": "2",
+}
+
+
+def test_it_is_hardened_and_bounded() -> None:
+    unit = settings()
+    assert {key: unit[key] for key in HARDENED} == {key: [v] for key, v in HARDENED.items()}
+    assert unit["SystemCallFilter"] == ["@system-service", "~@privileged @resources"]
+    assert unit["MemoryMax"]
+    assert unit["LoadCredential"] == ["signing-key:/etc/mailcanary/secrets/signing-key"]
+
+
+def test_what_the_agent_reads_is_not_hidden_from_it() -> None:
+    assert "ProcSubset" not in settings()
+
+
+def test_it_is_given_the_time_that_it_takes_to_stop() -> None:
+    [timeout] = settings()["TimeoutStopSec"]
+    assert parse_duration(timeout) > _STOP_WITHIN_S + 3
+
+
+def test_the_command_line_is_one_that_the_agent_understands(tmp_path: Path) -> None:
+    [line] = settings()["ExecStart"]
+    program, *arguments = shlex.split(line.replace("${STATE_DIRECTORY}", str(tmp_path)))
+    assert program == "/opt/mailcanary/bin/mailcanary"
+    arguments = [text.replace("/etc/mailcanary", str(tmp_path)) for text in arguments]
+    done = subprocess.run(
+        [sys.executable, "-m", "mailcanary", *arguments],
+        check=False, capture_output=True, text=True, cwd=ROOT,
+    )  # fmt: skip
+    # Understood, and refused for what it names: 2 would be a wrong command line.
+    assert done.returncode == 1, done.stderr
+    assert f"{tmp_path}/mailcanary.yaml" in done.stderr
+
+
+ANALYZE = shutil.which("systemd-analyze")
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    """The unit with a program that is there."""
+    copy = tmp_path / UNIT.name
+    copy.write_text(UNIT.read_text().replace("/opt/mailcanary/bin/mailcanary", "/bin/true"))
+    return copy
+
+
+@pytest.mark.skipif(ANALYZE is None, reason="systemd is not installed")
+def test_systemd_finds_nothing_wrong_with_it(installed: Path) -> None:
+    command = [str(ANALYZE), "verify", "--man=no", str(installed)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(ANALYZE is None, reason="systemd is not installed")
+def test_systemd_finds_it_little_exposed(installed: Path) -> None:
+    command = [str(ANALYZE), "security", "--offline=true", "--threshold=15", str(installed)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
