@@ -1,6 +1,7 @@
 """The agent's parts put together over ports: the same whole in production and in the simulation."""
 
 import asyncio
+import math
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
@@ -258,7 +259,9 @@ class Agent:
             next_ns = schedule.next_ns()
             # At most a second, so that a wall clock that was set is followed at once.
             wait_s = 1.0 if next_ns is None else (next_ns - now_ns) / 1e9
-            await asyncio.sleep(min(1.0, max(0.0, wait_s)))
+            # Whole milliseconds, rounded up: event loops round timers, and one that wakes too early
+            # comes round again and again until the time has come.
+            await asyncio.sleep(min(1.0, max(0.0, math.ceil(wait_s * 1e3) / 1e3)))
 
     def _landed(self, task: asyncio.Task[None]) -> None:
         self._flying.discard(task)

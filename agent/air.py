@@ -2,11 +2,19 @@
 
 import heapq
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from agent.clock import Moment, elapsed
 from agent.spool.flight import Flight, FlightState
 
 NS = 1_000_000_000
+
+
+@dataclass(slots=True)
+class Total:
+    """How many canaries are awaited in all mailboxes together: asked for with every canary."""
+
+    count: int = 0
 
 
 class MailboxAir:
@@ -15,7 +23,8 @@ class MailboxAir:
     A canary is awaited from the moment its final dot was sent: mail cannot arrive before that.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, total: Total | None = None) -> None:
+        self._total = Total() if total is None else total
         self._awaited: dict[str, Flight] = {}
         self._dots: dict[str, int] = {}
         self._since: dict[str, int] = {}
@@ -38,6 +47,7 @@ class MailboxAir:
             heapq.heappush(self._waits, (wait_ends, flight.canary))
         if dot is not None:
             self._since[flight.canary] = self._dots[flight.canary] = dot.boot_ns
+        self._total.count += flight.canary not in self._awaited
         self._awaited[flight.canary] = flight
         for listener in self._listeners:
             listener()
@@ -46,7 +56,9 @@ class MailboxAir:
         """Stop awaiting the canary; gives its flight if it was awaited."""
         self._dots.pop(canary, None)
         self._since.pop(canary, None)
-        return self._awaited.pop(canary, None)
+        flight = self._awaited.pop(canary, None)
+        self._total.count -= flight is not None
+        return flight
 
     def get(self, canary: str) -> Flight | None:
         """The awaited flight of that canary."""
@@ -98,13 +110,17 @@ class Air:
 
     def __init__(self) -> None:
         self._mailboxes: dict[str, MailboxAir] = {}
+        self._total = Total()
 
     def __len__(self) -> int:
-        return sum(len(box) for box in self._mailboxes.values())
+        return self._total.count
 
     def mailbox(self, name: str) -> MailboxAir:
         """The mailbox's part of the air, made when first asked for."""
-        return self._mailboxes.setdefault(name, MailboxAir())
+        box = self._mailboxes.get(name)
+        if box is None:
+            box = self._mailboxes[name] = MailboxAir(self._total)
+        return box
 
     def mailboxes(self) -> dict[str, MailboxAir]:
         """Every mailbox's part."""

@@ -17,7 +17,7 @@ from agent.ports import Smtp
 from agent.schedule import Slot
 from agent.spool.flight import Flight, FlightState
 from agent.spool.store import Store
-from agent.spool.writer import Operation, Spool
+from agent.spool.writer import CanWait, Operation, Spool
 from probes.contract.errors import SpoolError
 from probes.contract.events import Submission
 from probes.contract.message import Addresses, build_message, envid
@@ -265,7 +265,7 @@ class Sender:
         if not awaited:
             self._air.forget(flight)
         self._counters[f"submissions_{report.result}"] += 1
-        await self._persist(lambda store: store.end_submission(event, sent, state))
+        await self._persist(CanWait(lambda store: store.end_submission(event, sent, state)))
 
     async def _persist(self, operation: Operation[None]) -> None:
         """Write a fact that has happened: until the spool takes it, it is tried again."""

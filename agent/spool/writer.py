@@ -9,10 +9,11 @@ import contextlib
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from agent.spool.schema import OpenSpool, is_damage, open_spool
 from agent.spool.store import Store
@@ -21,6 +22,8 @@ from probes.contract.errors import SpoolError
 T = TypeVar("T")
 Operation = Callable[[Store], T]
 MAX_BATCH = 500
+COMPANY_S = 0.05
+"""How long an operation that can wait waits for another's commit to join."""
 
 _CALLERS_FAULT = (
     sqlite3.IntegrityError,
@@ -29,6 +32,20 @@ _CALLERS_FAULT = (
     sqlite3.InterfaceError,
 )
 """What SQLite says of an operation that is wrong, rather than of the file or the disk."""
+
+
+class CanWait(Generic[T]):
+    """An operation that nothing hangs on: it joins the next commit, or waits a moment for one.
+
+    It is durable when its answer comes, like every other.
+    """
+
+    def __init__(self, operation: Operation[T]) -> None:
+        self._operation = operation
+
+    def __call__(self, store: Store) -> T:
+        """Carry it out."""
+        return self._operation(store)
 
 
 class Spool(Protocol):
@@ -125,23 +142,29 @@ class SpoolWriter:
         self._opened.lock.close()
 
     def _work(self) -> None:
-        open_end = True
-        while open_end:
-            job = self._jobs.get()
-            batch: list[_Job] = []
-            while True:
-                if job is None:
-                    open_end = False
-                    break
-                batch.append(job)
-                if len(batch) == MAX_BATCH:
-                    break
-                try:
-                    job = self._jobs.get_nowait()
-                except queue.Empty:
-                    break
+        more = True
+        while more:
+            batch, more = self._gather()
             if batch:
                 self._commit(batch)
+
+    def _gather(self) -> tuple[list[_Job], bool]:
+        """The jobs of the next commit, and whether more are to come."""
+        batch: list[_Job] = []
+        hurry = False
+        job = self._jobs.get()
+        patience_ends = time.monotonic() + COMPANY_S
+        while job is not None:
+            batch.append(job)
+            if len(batch) == MAX_BATCH:
+                return batch, True
+            hurry = hurry or not isinstance(job.operation, CanWait)
+            wait_s = 0.0 if hurry else max(0.0, patience_ends - time.monotonic())
+            try:
+                job = self._jobs.get(timeout=wait_s)
+            except queue.Empty:
+                return batch, True
+        return batch, False
 
     def _commit(self, batch: list[_Job]) -> None:
         try:
