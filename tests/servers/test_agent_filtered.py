@@ -6,6 +6,8 @@ import pytest
 
 from probes.contract.metrics.missing import Standing
 from probes.contract.metrics.overtaking import crossing, new_mailbox
+from probes.contract.metrics.reordering import new_stream
+from probes.contract.metrics.spans import arrival_span
 from probes.contract.names import Path
 from probes.contract.outcome import Outcome, Timing
 from probes.contract.stages import Reason, Result, Stage
@@ -43,6 +45,20 @@ def overtaken(canaries: list[Canary]) -> dict[str, str]:
             assert verdict.by_relay is not None
             found[canary.id] = verdict.by_relay
     return found
+
+
+def assert_per_path_order(canaries: list[Canary]) -> None:
+    """RFC 4737 by its definition: a canary is reordered if one with a greater number came first.
+
+    What was held is released at once, so that whether it overtakes itself is the servers' choice.
+    """
+    stream, greatest = new_stream(first=1), 0
+    for canary in sorted(canaries, key=lambda canary: canary.arrival.uid):
+        arrival = canary.arrival
+        found = stream.fold(arrival.path_seq, arrival_span(arrival.sent_ns, arrival.delay))
+        reordered = arrival.path_seq < greatest
+        assert found.standing is (Standing.REORDERED if reordered else Standing.IN_ORDER)
+        greatest = max(greatest, arrival.path_seq)
 
 
 def test_a_filtered_relay_holds_what_comes_home_late_and_overtaken(crew: Crew) -> None:
@@ -99,6 +115,8 @@ def test_a_filtered_relay_holds_what_comes_home_late_and_overtaken(crew: Crew) -
         if canary.relay != filtered.name:
             assert canary.outcome is Outcome.DELIVERED
             assert canary.id not in by or by[canary.id] != canary.relay
+    for relay in estate.relays:
+        assert_per_path_order([canary for canary in home if canary.relay == relay.name])
     journal.assert_contiguous()
 
 

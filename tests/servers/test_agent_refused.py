@@ -22,16 +22,19 @@ GREYLIST = "check_client_access static:{450 4.7.1 Come back later}"
 
 
 def refused_relays(estate: ServerEstate) -> list[Words]:
-    """A plain relay, one that puts off, two views of an expired certificate, a strict one."""
-    plain, greylisting, expired, _, strict = estate.relays
+    """One without faults, one that knows another password, two views of one whose certificate has
+    expired, one that puts off, and one that refuses unknown recipients."""
+    plain, guarded, expired, greylisting, strict = estate.relays
+    auth = {"user": estate.mailboxes["acme"].user, "secret": "relay-2"}
     return [
         relay_words(plain),
-        relay_words(greylisting),
+        relay_words(guarded, port=guarded.submissions.port, tls="implicit", auth=auth),
         relay_words(expired, name="lenient", tls="opportunistic"),
         # Two relays of a configuration differ in host, port or source address.
         relay_words(
             expired, name="demanding", tls="starttls", egress=[], source_address=estate.gateway
         ),
+        relay_words(greylisting),
         relay_words(strict),
     ]
 
@@ -73,9 +76,11 @@ def refusal(canary: Canary) -> tuple[Stage | None, Reason | None, int, str | Non
 
 
 def test_each_refusal_has_its_own_outcome(crew: Crew) -> None:
-    """At RCPT, by a DSN, at TLS, at IMAP's TLS and login, all in one run."""
+    """At AUTH, at RCPT, by a DSN, at TLS, at IMAP's TLS and login, all in one run."""
     estate = crew.estate
-    estate.relays[1].configure(smtpd_recipient_restrictions=GREYLIST)
+    estate.require_login(estate.relays[1])
+    estate.relays[3].configure(smtpd_recipient_restrictions=GREYLIST)
+    crew.workplace.secrets["relay-2"] = "not the password for relay 2"
     crew.workplace.secrets["acme/nobody"] = estate.mailboxes["globex"].password
     crew.workplace.secrets["globex/imap"] = "not the password of globex"
     config = config_words(estate, refused_relays(estate), refused_customers(estate))
@@ -84,7 +89,8 @@ def test_each_refusal_has_its_own_outcome(crew: Crew) -> None:
     journal = agent.journal
     for relay, mailbox, outcome in (
         ("relay-1", ACME, Outcome.DELIVERED),
-        ("relay-2", ACME, Outcome.DEFERRED),
+        ("relay-2", ACME, Outcome.FAILED),
+        ("relay-4", ACME, Outcome.DEFERRED),
         ("lenient", ACME, Outcome.DELIVERED),
         ("demanding", ACME, Outcome.FAILED),
         ("relay-5", ACME, Outcome.DELIVERED),
@@ -100,7 +106,9 @@ def test_each_refusal_has_its_own_outcome(crew: Crew) -> None:
         "heartbeats that say which mailboxes cannot be read",
     )
 
-    deferred = settled(agent, "relay-2", ACME, Outcome.DEFERRED)
+    locked_out = settled(agent, "relay-2", ACME, Outcome.FAILED)
+    assert refusal(locked_out) == (Stage.AUTH, Reason.CREDENTIALS, 535, "5.7.8")
+    deferred = settled(agent, "relay-4", ACME, Outcome.DEFERRED)
     assert refusal(deferred) == (Stage.RCPT, Reason.REPLY_4XX, 450, "4.7.1")
     rejected = settled(agent, "relay-5", NOBODY, Outcome.REJECTED)
     assert refusal(rejected) == (Stage.RCPT, Reason.REPLY_5XX, 550, "5.1.1")
