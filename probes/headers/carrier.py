@@ -63,7 +63,7 @@ def carrier(
     else:
         seen_host = _host([relay_seen] if relay_seen else [])
         carrying = _merge(planned, seen_host) if as_planned else seen_host
-        leaving = _first_outside(hops[start:], carrying)
+        leaving = _first_outside(hops[start:], carrying, expected)
     egress_seen = leaving.address if leaving is not None else None
     if as_planned is None and relay_seen is None and egress_seen is None:
         return None
@@ -104,12 +104,16 @@ def _find_relay(
     return (False if planned.can_judge(first.by) else None), first.by, 1
 
 
-def _first_outside(hops: Sequence[Hop], carrying: _Host) -> Hop | None:
-    """The first hop written by another host; those of its own, such as to a filter, are passed."""
+def _first_outside(hops: Sequence[Hop], carrying: _Host, egress: frozenset[str]) -> Hop | None:
+    """The first hop written by another host; those of its own, such as to a filter, are passed.
+
+    A loopback address is the host's own, except in an estate whose mail leaves from one.
+    """
+    all_on_loopback = any(map(_is_loopback, egress))
     for hop in hops:
         silent = hop.by is None and hop.helo is None and hop.address is None
         own = carrying.is_called(hop.by) or (hop.by is not None and hop.by.lower() in _LOCALHOST)
-        inside = hop.address is not None and _is_loopback(hop.address)
+        inside = hop.address is not None and not all_on_loopback and _is_loopback(hop.address)
         if not (silent or own or inside):
             return hop
     return None

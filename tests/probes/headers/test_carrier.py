@@ -171,3 +171,11 @@ def test_no_chain_no_claim() -> None:
     assert judge(FROM_AGENT) == Carrier(
         relay_as_planned=True, egress_as_planned=None, relay_seen=RELAY
     )
+
+
+def test_in_an_estate_on_loopback_the_egress_is_judged_all_the_same() -> None:
+    chain = [hop(RELAY, AGENT, "127.0.0.1"), hop("mx.lab.example", RELAY, "127.21.0.1")]
+    for planned, as_planned in (("127.21.0.1", True), ("127.21.0.2", False)):
+        judged = carrier(chain, relay=[RELAY], egress=[planned])
+        assert judged is not None
+        assert (judged.egress_as_planned, judged.egress_seen) == (as_planned, "127.21.0.1")
