@@ -24,6 +24,8 @@ HEADER_FIELDS = (
 )
 """The header fields that are fetched of every mail: those of a canary, and those of a bounce."""
 
+_LONGEST_COMMIT_NS = 10_000_000_000
+
 Fields = list[tuple[str, str]]
 
 
@@ -96,6 +98,22 @@ def measure(
     return Interval(min(max(0.0, low), upper), upper), high.clock
 
 
+def _delay(
+    flight: Flight | None, token: Token, look: Look, dot_boot_ns: int | None, wall_error_s: float
+) -> tuple[Interval, str]:
+    """The delay's interval; wider where it is not known when exactly the canary was sent.
+
+    An interrupted flight was sent after its intent, a commit later by the wall clock, which may
+    have been set meanwhile: then only the intent's moment is to be relied on.
+    """
+    delay, clock = measure(sent_moment(flight, token), look, dot_boot_ns, wall_error_s)
+    if flight is None or flight.sent.wall_ns == token.sent_ns:
+        return delay, clock
+    longest = measure(flight.sent, Look(None, look.seen), None, wall_error_s)[0].hi
+    plausible = 0 <= token.sent_ns - flight.sent.wall_ns <= _LONGEST_COMMIT_NS
+    return Interval(min(delay.lo, longest) if plausible else 0.0, longest), clock
+
+
 def _carrier(hops: list[Hop], relay: Relay, agent_helo: str) -> Carrier | None:
     return carrier(
         hops,
@@ -120,8 +138,7 @@ def arrival(
     mailbox: Mailbox,
 ) -> Arrival:
     """The arrival event of a genuine canary; ``flight`` is ``None`` if it is no longer known."""
-    sent = sent_moment(flight, token)
-    delay, clock = measure(sent, look, dot_boot_ns, wall_error_s)
+    delay, clock = _delay(flight, token, look, dot_boot_ns, wall_error_s)
     hops = parse_received(values(fields, "received"))
     return Arrival(
         canary=token.canary,

@@ -13,13 +13,18 @@ _SENDER = Sender(address="canary@monitor.example", helo="sfo.monitor.example", b
 _TIMEOUTS = Timeouts.model_construct(connect=3.0, banner=4.0, command=4.0, accept=6.0)
 
 
-def _mailbox(name: str, *, junk: bool) -> Mailbox:
+def _mailbox(name: str, scenario: Scenario) -> Mailbox:
     customer = name.partition("/")[0]
     return Mailbox(
         name=name.partition("/")[2],
         address=f"canary@{customer}.example",
-        imap=Imap(host=f"imap.{customer}.example", user="canary", secret=f"{customer}/imap"),
-        folders=Folders(junk="Junk" if junk and name != BOUNCES else None),
+        imap=Imap(
+            host=f"imap.{customer}.example",
+            user="canary",
+            secret=f"{customer}/imap",
+            max_commands_per_minute=scenario.commands_per_minute,
+        ),
+        folders=Folders(junk="Junk" if scenario.has_junk and name != BOUNCES else None),
     )
 
 
@@ -31,7 +36,7 @@ def assignment(scenario: Scenario) -> Assignment:
         sender=_SENDER,
         labels={},
         relays=_RELAYS,
-        mailboxes={name: _mailbox(name, junk=scenario.has_junk) for name in BOXES},
+        mailboxes={name: _mailbox(name, scenario) for name in BOXES},
         paths=tuple(
             PathPlan(
                 path=path,

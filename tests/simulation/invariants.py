@@ -6,7 +6,15 @@ from itertools import pairwise
 
 import msgspec
 
-from probes.contract.events import Arrival, Bounce, CanaryEvent, Expiry, Intent, Submission
+from probes.contract.events import (
+    Arrival,
+    Bounce,
+    CanaryEvent,
+    Expiry,
+    Heartbeat,
+    Intent,
+    Submission,
+)
 from probes.contract.outcome import Outcome, Timing, Verdict, tell
 from probes.contract.stages import Reason, Result
 from tests.simulation.clock import EPOCH_NS, NS
@@ -269,6 +277,37 @@ def _mailboxes(record: Record) -> Findings:
                 continue
             if not record.lost_epochs and box not in record.world.renumbered:
                 yield f"{where}: canary {mail.canary} still lies there"
+
+
+def _watermarks(record: Record) -> Findings:
+    """When a heartbeat names a watermark, all that came before it is in the spool already."""
+    if record.stepped_s or record.lost_epochs:
+        return
+    told: set[int] = set()
+    for written in record.events():
+        event = written.event
+        if isinstance(event, Arrival):
+            told.add(id(_mail_of(record, event)))
+        if not isinstance(event, Heartbeat):
+            continue
+        for box, health in event.mailboxes.items():
+            if health.watermark_ns is None or box in record.world.renumbered:
+                continue
+            mark_s = (health.watermark_ns - EPOCH_NS) / NS
+            for truth in record.world.truths.values():
+                for copy in truth.copies if truth.mailbox == box else ():
+                    if copy.at_s < mark_s and id(copy) not in told:
+                        yield f"{truth.canary}: came {copy.at_s}, not told at mark {mark_s}"
+
+
+def _bounces(record: Record) -> Findings:
+    """Every bounce event is about a canary of which a relay said just that."""
+    for canary, events in record.by_canary().items():
+        truth = record.truth(canary)
+        said = set() if truth is None else truth.dsns
+        for _, event in events:
+            if isinstance(event, Bounce) and event.action not in said:
+                yield f"{canary}: bounce {event.action!r}, truly {said}"
 
 
 # --- the schedule ---------------------------------------------------------------------------

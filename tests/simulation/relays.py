@@ -173,6 +173,7 @@ class _Transit:
         elif rng.random() < 0.5:
             envid = None
         raw = dsn(canary, action, header, envid, self._envelope.sender)
+        self._truth.dsns.add(action)
         if action == "failed":
             self._truth.failed_dsn_s = self._world.now()
         self._world.deliver(BOUNCES, Mail(raw, 0.0, f"dsn-{action}"))

@@ -63,6 +63,7 @@ class Scenario:
     per_relay: int
     foreign_every_s: float
     loss_after_s: float
+    commands_per_minute: float = 600.0
 
     @property
     def whats(self) -> set[str]:
@@ -146,4 +147,5 @@ def draw(seed: int) -> Scenario:
         per_relay=rng.choice((1, 2, 20, 20)),
         foreign_every_s=rng.choice((5.0, 20.0, 1e9)),
         loss_after_s=rng.choice((30.0, 60.0)),
+        commands_per_minute=rng.choice((600.0, 600.0, 60.0)),
     )

@@ -77,6 +77,7 @@ class Truth:
     """What the agent was told, if it lived to hear it."""
     copies: list[Mail] = field(default_factory=list)
     failed_dsn_s: float | None = None
+    dsns: set[str] = field(default_factory=set)
 
 
 class World:
