@@ -53,11 +53,22 @@ class Site:
 
 
 def lay_out(
-    estate: Estate, directory: Path, *, secrets: dict[str, str] | None = None, **words: Any
+    estate: Estate,
+    directory: Path,
+    *,
+    secrets: dict[str, str] | None = None,
+    relay_port: int | None = None,
+    **words: Any,
 ) -> Site:
-    """Write an agent's configuration, policy and secrets for a started estate."""
+    """Write an agent's configuration, policy and secrets for a started estate.
+
+    ``relay_port`` takes the place of all relays, on 127.0.0.1.
+    """
     site = Site(directory)
     document = estate.config_document(**words)
+    if relay_port is not None:
+        for relay in document["relays"]:
+            relay.update(host="127.0.0.1", port=relay_port)
     site.config.write_text(yaml.safe_dump(document))
     values = {**estate.secrets, **(secrets or {}), "signing-key": SIGNING_KEY}
     for name, value in values.items():

@@ -7,6 +7,7 @@ from lab.estate import Estate
 from lab.faults import Bounce, Duplicate, Hold, ImapDown, ImapHung, Junk, Lose, Refuse
 from probes.contract import events as ev
 from probes.contract.events import Arrival, Expiry, Intent, Submission
+from probes.contract.message import message_id
 from probes.contract.outcome import Outcome
 from probes.contract.stages import Result
 from tests.agent.labs import Seen, flying, quick_relay
@@ -83,6 +84,17 @@ async def test_a_lost_canary_that_turns_up_is_late(tmp_path: Path) -> None:
     assert arrival.delay.hi > 1.0
 
 
+def slower_than(lab: Estate, seen: Seen, seconds: float) -> set[str]:
+    """The canaries that truly took longer, or nearly, as on a machine that is too busy."""
+    came = {delivery.message_id: delivery.delivered_ns for delivery in lab.truth.deliveries}
+    domain = lab.mailboxes["monitor/lab-bounces"].address.rpartition("@")[2]
+    return {
+        one.canary
+        for one in seen.of(Submission)
+        if came.get(message_id(one.canary, domain), 0) - one.sent_ns > (seconds - 0.1) * 1e9
+    }
+
+
 async def outage(tmp_path: Path, fault: ImapDown | ImapHung) -> Seen:
     """Canaries fly while the mailbox cannot be read for twice their deadline."""
     seen = Seen()
@@ -98,10 +110,12 @@ async def outage(tmp_path: Path, fault: ImapDown | ImapHung) -> Seen:
             mine = [one.canary for one in seen.of(Submission) if one.result is Result.ACCEPTED]
             await seen.until(lambda: seen.settled(mine))
         assert len(lab.truth.deliveries) >= len(mine)
-    verdicts = seen.verdicts()
     # No arrival is missed, none is told late that was in time, and none is told lost.
-    assert {verdicts[canary].outcome for canary in mine} == {Outcome.DELIVERED}
-    assert seen.of(Expiry) == []
+    verdicts = seen.verdicts()
+    slow = slower_than(lab, seen, 1.0)
+    told = {canary: verdicts[canary].outcome for canary in mine if canary not in slow}
+    assert set(told.values()) == {Outcome.DELIVERED}
+    assert {expiry.canary for expiry in seen.of(Expiry)} <= slow
     places = [(event.folder, event.uidvalidity, event.uid) for event in seen.of(Arrival)]
     assert len(places) == len(set(places))
     return seen
