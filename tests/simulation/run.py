@@ -36,8 +36,6 @@ from tests.simulation.scenario import LifePlan, Scenario
 from tests.simulation.spool import InlineSpool
 from tests.simulation.world import World
 
-_TAIL_S = 100.0
-
 
 def _ring(number: int) -> KeyRing:
     """The keys of the agent's life of that number, when each life has a new one."""
@@ -91,7 +89,7 @@ class Simulation:
         Strangers(world, self._rng, scenario.active_s).begin()
         for plan in scenario.lives:
             await self._live(plan, self.record.assignment)
-        tail_s = self._loop.time() + _TAIL_S + scenario.loss_after_s
+        tail_s = self._loop.time() + scenario.tail_s + scenario.loss_after_s
         quiet = replace(self.record.assignment, paths=())
         await self._live(LifePlan(tail_s, "stop", 0.0), quiet)
         self.record.stepped_s = self._clock.stepped_s
@@ -153,6 +151,8 @@ class Simulation:
         )
 
     def _limits(self) -> Limits:
+        if self._scenario.default_limits:
+            return Limits()
         return Limits(
             heartbeat_s=30.0,
             inbox=Cadence(floor_s=0.2, growth=0.1, idle_s=60.0, poll_s=15.0),

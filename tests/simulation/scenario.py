@@ -64,6 +64,10 @@ class Scenario:
     foreign_every_s: float
     loss_after_s: float
     commands_per_minute: float = 600.0
+    tail_s: float = 100.0
+    """How long the quiet end lasts, besides the time until the last canary is lost."""
+    default_limits: bool = False
+    """Whether the agent looks as often as it does in production."""
 
     @property
     def whats(self) -> set[str]:

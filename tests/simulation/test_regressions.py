@@ -1,8 +1,12 @@
-"""Schedules in which an agent of before went wrong, reduced to what it takes."""
+"""Schedules written out: where an agent of before went wrong, and what chance seldom draws."""
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+from probes.contract.events import Arrival
+from probes.contract.outcome import Outcome, tell
+from tests.simulation.estate import REMEMBER_S
 from tests.simulation.invariants import judge
 from tests.simulation.run import play
 from tests.simulation.scenario import LifePlan, Scenario, Spell
@@ -62,3 +66,35 @@ def test_every_copy_is_counted_in_a_mailbox_that_opens_for_the_first_time_later(
         (tmp_path / str(seed)).mkdir()
         record = play(replace(BASE, seed=seed, spells=spells), tmp_path / str(seed))
         assert judge(record) == []
+
+
+def test_a_mailbox_that_never_comes_back_leaves_its_canaries_unknown(tmp_path: Path) -> None:
+    """Nobody looked, so nobody may call them lost; not before they are forgotten, either."""
+    spells = (Spell("imap-down", "acme/inbox", 30.0, 1e9),)
+    record = play(replace(BASE, spells=spells, tail_s=REMEMBER_S + 120.0), tmp_path)
+    told: Counter[Outcome] = Counter()
+    for canary, events in record.by_canary().items():
+        truth = record.truth(canary)
+        assert truth is not None
+        outcome = tell(event for _, event in events).verdict().outcome
+        if truth.mailbox == "acme/inbox" and truth.sent_s > 30.0:
+            told[outcome] += 1
+        elif truth.mailbox != "acme/inbox":
+            assert outcome is not Outcome.UNKNOWN
+    assert set(told) <= {Outcome.UNKNOWN, Outcome.BOUNCED}
+    assert told[Outcome.UNKNOWN] > 5
+
+
+def test_an_agent_that_looks_as_often_as_in_production_measures_closely(tmp_path: Path) -> None:
+    """Intervals as wide as the cadence makes them, around the true delays."""
+    record = play(replace(BASE, default_limits=True, has_junk=False), tmp_path)
+    assert judge(record) == []
+    widths = [
+        event.delay.hi - event.delay.lo
+        for events in record.by_canary().values()
+        for _, event in events
+        if isinstance(event, Arrival) and event.delay.hi < 5.0
+    ]
+    # A check costs up to 120 ms here, two of them bound an arrival, and ten a second are allowed.
+    assert len(widths) > 20
+    assert sorted(widths)[len(widths) // 2] < 0.4
