@@ -1,5 +1,6 @@
 """Killed at any moment, again and again, an agent accounts for every canary exactly once."""
 
+import contextlib
 import random
 import re
 import smtplib
@@ -49,24 +50,36 @@ def configured(crew: Crew, interval: str) -> Words:
     return config_words(estate, relays, customers, deadline="5s", loss_after=f"{LOSS_AFTER_S:g}s")
 
 
-def put_foreign_mail(estate: ServerEstate, box: Mailbox) -> dict[bytes, int]:
-    """Mail of others, one with a canary's field that no agent wrote; what the mailbox has then."""
-    for number, field in enumerate(("", "v=1; id=nonsense", "")):
-        message = EmailMessage()
-        message["From"] = "somebody@elsewhere.example"
-        message["To"] = box.address
-        message["Subject"] = f"Foreign mail {number}"
-        if field:
-            message[HEADER] = field
-        message.set_content("Nothing for a monitor.")
-        with smtplib.SMTP(*estate.relays[1].endpoint, timeout=20) as client:
-            client.send_message(message)
-    wait_until(lambda: len(box.files()) == 3, f"the foreign mail in {box.name}")
-    return contents(box)
+def put_foreign_mail(estate: ServerEstate, box: Mailbox, number: int) -> bytes:
+    """A mail of somebody else's, every other one with a canary's field that no agent wrote.
+
+    Gives it as it lies in the mailbox.
+    """
+    message = EmailMessage()
+    message["From"] = "somebody@elsewhere.example"
+    message["To"] = box.address
+    message["Subject"] = f"Foreign mail {number}"
+    if number % 2:
+        message[HEADER] = "v=1; id=nonsense"
+    message.set_content("Nothing for a monitor.")
+    with smtplib.SMTP(*estate.relays[1].endpoint, timeout=20) as client:
+        client.send_message(message)
+    subject = f"Subject: Foreign mail {number}\n".encode()
+
+    def arrived() -> list[bytes]:
+        return [data for data in contents(box) if subject in data]
+
+    wait_until(lambda: bool(arrived()), f"foreign mail {number} in {box.name}")
+    return arrived()[0]
 
 
-def contents(box: Mailbox) -> dict[bytes, int]:
-    return Counter(path.read_bytes() for path in box.files())
+def contents(box: Mailbox) -> list[bytes]:
+    """All mails of a mailbox. The IMAP server may still be at work for a killed agent."""
+    mails = []
+    for path in box.files():
+        with contextlib.suppress(FileNotFoundError):
+            mails.append(path.read_bytes())
+    return mails
 
 
 def live_and_die(agent: RunningAgent, rng: random.Random) -> None:
@@ -104,15 +117,18 @@ def test_an_agent_killed_again_and_again_accounts_for_every_canary_once(crew: Cr
     """Each intent has one end, no canary is sent twice, and nothing of others is touched."""
     estate = crew.estate
     boxes = [estate.mailboxes["acme"], estate.mailboxes["globex"]]
-    before = [put_foreign_mail(estate, box) for box in boxes]
+    foreign = {box.name: [put_foreign_mail(estate, box, 0)] for box in boxes}
     taken_before = accepted_ids(estate)
     config = configured(crew, "500ms")
     crew.workplace.write(config)
     rng = random.Random(SEED)  # noqa: S311 - moments of kills
     agent = RunningAgent(crew.workplace)
     crew.agents.append(agent)
-    for _ in range(KILLS):
+    for life in range(1, KILLS + 1):
         live_and_die(agent, rng)
+        if life % 5 == 0:
+            for box in boxes:
+                foreign[box.name].append(put_foreign_mail(estate, box, life // 5))
 
     # One more life without new canaries: their time is years away.
     for customer in config["customers"]:
@@ -125,7 +141,11 @@ def test_an_agent_killed_again_and_again_accounts_for_every_canary_once(crew: Cr
         lambda: {canary.outcome for canary in journal.canaries()} <= FINAL,
         "an end for every canary",
     )
-    wait_until(lambda: all(len(box.files()) == 3 for box in boxes), "an end of the canaries' mails")
+    wait_until(
+        lambda: all(len(box.files()) == len(foreign[box.name]) for box in boxes),
+        "an end of the canaries' mails",
+        timeout=30,
+    )
     assert agent.stop() == 0
     journal.assert_contiguous()
     canaries = journal.canaries()
@@ -139,6 +159,7 @@ def test_an_agent_killed_again_and_again_accounts_for_every_canary_once(crew: Cr
     assert {canary.relay for canary in canaries if canary.arrivals} == {
         relay.name for relay in estate.relays
     }
-    assert [contents(box) for box in boxes] == before
+    for box in boxes:
+        assert sorted(contents(box)) == sorted(foreign[box.name])
     numbers = Counter((str(c.intent.path), c.intent.path_seq) for c in canaries)
     assert max(numbers.values()) == 1
