@@ -49,7 +49,8 @@ class Site:
         """All lines of the events file."""
         if not self.events.exists():
             return []
-        return [json.loads(line) for line in self.events.read_text().splitlines()]
+        whole = self.events.read_bytes().rpartition(b"\n")[0]
+        return [json.loads(line) for line in whole.splitlines()]
 
 
 def lay_out(
