@@ -18,7 +18,7 @@ from probes.contract.plan import PathPlan
 
 PATHS = 100_000
 RATES = (100, 500)
-SECONDS = 15.0
+SECONDS = 10.0
 LONG_S = 30 * 86400.0
 MAILBOXES = 50
 

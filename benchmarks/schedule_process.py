@@ -21,7 +21,6 @@ from agent.assignment import Assignment
 from agent.clock import SystemClock
 from agent.events_file import EventsFile
 from agent.ports import FolderSession
-from agent.schedule import STALE_AFTER_S
 from agent.sender import Caps
 from agent.spool.writer import SpoolWriter
 from benchmarks.job import read_lines
@@ -43,6 +42,7 @@ _REFUSED = SendReport(
     reply=Reply(550, "5.1.1", "no such user"),
 )
 _BEAT_S = 10.0
+_SETTLE_S = 1.0
 
 
 class NoRelay:
@@ -132,6 +132,8 @@ async def run_agent(agent: Agent, seconds: float, began: float) -> Punctual:
     while agent.health.last is None:  # noqa: ASYNC110 - it tells nobody when it beats
         await asyncio.sleep(0.01)
     setup_s = time.monotonic() - began
+    # What became due during the set-up is late through no fault of the schedule's.
+    await asyncio.sleep(_SETTLE_S)
     start, cpu = time.monotonic(), time.process_time()
     await asyncio.sleep(seconds)
     took, used = time.monotonic() - start, time.process_time() - cpu
@@ -190,12 +192,13 @@ async def run_bare(plans: list[PathPlan], seconds: float) -> Punctual:
     start, cpu = time.monotonic(), time.process_time()
     end = start + seconds
     errors = []
+    warm_ns = time.time_ns()
     while time.monotonic() < end:
         now = time.time_ns()
         while heap[0][0] <= now:
             due, index = heap[0]
             heapq.heapreplace(heap, (next_due_ns(plans[index], due), index))
-            if now - due < STALE_AFTER_S * 1e9:
+            if due >= warm_ns:
                 errors.append((now - due) / 1e9)
         await asyncio.sleep(min(1.0, max(0.0, (heap[0][0] - now) / 1e9)))
     return Punctual(
