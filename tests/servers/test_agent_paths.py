@@ -20,6 +20,8 @@ pytestmark = pytest.mark.servers
 # The wall clock, which files and inotify go by, may be adjusted against the clock of the boot.
 CLOCKS_APART_NS = 5_000_000
 LATENCY_S = 0.3
+SLOW_STAGES = ("banner", "ehlo", "mail", "rcpt", "data", "accept")
+"""Those in which the agent waits for a reply."""
 
 
 def assert_true(truth: Arrivals, canary: Canary) -> bool:
@@ -160,10 +162,13 @@ def test_slow_parts_show_where_they_are(crew: Crew) -> None:
     slow_front, slow_back, healthy = (
         [canary for canary in home if canary.relay == relay["name"]] for relay in relays
     )
-    for stage in ("banner", "ehlo", "mail", "rcpt", "data", "accept"):
-        assert min(phases(slow_front, stage)) >= LATENCY_S
+    # A busy agent sees the end of one stage, which is the beginning of the next, a little late.
+    for stage in SLOW_STAGES:
+        assert min(phases(slow_front, stage)) >= LATENCY_S / 2
         for unharmed in (slow_back, healthy):
-            assert min(phases(unharmed, stage)) < LATENCY_S
+            assert min(phases(unharmed, stage)) < LATENCY_S / 2
+    for canary in slow_front:
+        assert sum(canary.submission.phases.values()) >= 0.95 * len(SLOW_STAGES) * LATENCY_S
     # The mail is with the relay before its last reply, that to the final dot, comes.
     assert min(canary.arrival.delay.lo for canary in slow_front) >= 5 * LATENCY_S
     # At least one reply to the envelope; on a new connection banner and EHLO come before it.
