@@ -25,6 +25,7 @@ from agent.ports import Imap, Smtp
 from agent.schedule import Schedule, Slots
 from agent.sender import Caps, Sender
 from agent.spool.flight import Flight
+from agent.spool.schema import SpoolDamagedError
 from agent.spool.store import Cursor, Depth, Store
 from agent.spool.writer import Spool
 from probes.contract.errors import SpoolError
@@ -87,6 +88,7 @@ class Agent:
         self._counters: Counter[str] = Counter()
         self._air = Air()
         self._watches: dict[str, MailboxWatch] = {}
+        self._damaged = asyncio.Event()
         self._sending: asyncio.Task[None] | None = None
         self._flying: set[asyncio.Task[None]] = set()
         clock = ports.clock
@@ -157,7 +159,7 @@ class Agent:
         """Work until ``stop`` is set, then end what is on its way out, for ``grace_s`` at most.
 
         Raises:
-            SpoolError: the spool could not be read at the start.
+            SpoolError: the spool could not be read at the start, or was damaged while open.
         """
         flights, cursors = await self._ports.spool.run(_load)
         interrupted = self._sender.take_up(flights)
@@ -171,7 +173,7 @@ class Agent:
             in_the_air=len(flights),
         )
         try:
-            await stop.wait()
+            await self._until(stop)
         finally:
             sending.cancel()
             await self._land()
@@ -179,6 +181,22 @@ class Agent:
                 task.cancel()
             await asyncio.gather(*works, sending, return_exceptions=True)
             await self._flush()
+
+    async def _until(self, stop: asyncio.Event) -> None:
+        """Wait until the agent is told to stop, or must.
+
+        Raises:
+            SpoolDamagedError: the spool is damaged: only a restart gives the agent a new one.
+        """
+        stopping = asyncio.create_task(stop.wait())
+        damaged = asyncio.create_task(self._damaged.wait())
+        try:
+            await asyncio.wait((stopping, damaged), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+            damaged.cancel()
+        if self._damaged.is_set() and not stop.is_set():
+            raise SpoolDamagedError(self.health.spool_problem or "spool: damaged")
 
     def _works(self, cursors: Cursors) -> list[Coroutine[Any, Any, None]]:
         works = [self._supervise(watch.run, "folder") for watch in self._folders(cursors)]
@@ -244,6 +262,8 @@ class Agent:
         if self.health.spool_problem != str(error):
             log.error("the spool cannot be written", error=str(error))
         self.health.spool_problem = str(error)
+        if isinstance(error, SpoolDamagedError):
+            self._damaged.set()
 
     # --- works ------------------------------------------------------------------------------
 

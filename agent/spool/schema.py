@@ -59,6 +59,10 @@ class SpoolFullError(SpoolError):
     """The spool's disk is full: waiting may mend it, a restart does not."""
 
 
+class SpoolDamagedError(SpoolError):
+    """The spool's file was damaged while it was open: a restart moves it aside."""
+
+
 def _is_full(error: Exception) -> bool:
     if isinstance(error, sqlite3.Error):
         return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
-from agent.spool.schema import OpenSpool, is_damage, open_spool
+from agent.spool.schema import OpenSpool, SpoolDamagedError, is_damage, open_spool
 from agent.spool.store import Store
 from probes.contract.errors import SpoolError
 
@@ -71,7 +71,7 @@ class _Job:
 def explain(error: sqlite3.Error) -> SpoolError:
     """The spool's error for SQLite's: is the file damaged, or the disk at fault?"""
     if is_damage(error):
-        return SpoolError(f"spool: the file is damaged ({error}); a restart moves it aside")
+        return SpoolDamagedError(f"spool: the file is damaged ({error}); a restart moves it aside")
     return SpoolError(f"spool: could not write ({error})")
 
 

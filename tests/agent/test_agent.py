@@ -5,8 +5,11 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import pytest
+
 from agent.agent import Agent, Limits, Ports
 from agent.spool.flight import FlightState
+from agent.spool.schema import SpoolDamagedError
 from probes.contract.config.models import Relay
 from probes.contract.events import Heartbeat, Intent, Submission, Tick
 from probes.contract.stages import Reason, Result
@@ -221,5 +224,22 @@ def test_a_clock_that_is_set_back_an_hour_silences_nothing(inline_spool: InlineS
         await asyncio.sleep(30)
         assert len(stage.smtp.mails) >= before + 5
         await stage.end()
+
+    play(story)
+
+
+def test_a_spool_that_breaks_while_open_ends_the_agent(inline_spool: InlineSpool) -> None:
+    """A restart moves it aside; going on without one would measure nothing, in silence."""
+
+    async def story() -> None:
+        stage = Stage(inline_spool)
+        await asyncio.sleep(25)
+
+        def break_down() -> None:
+            raise SpoolDamagedError("spool: the file is damaged")
+
+        inline_spool.before_run = break_down
+        with pytest.raises(SpoolDamagedError, match="damaged"):
+            await stage.task
 
     play(story)
