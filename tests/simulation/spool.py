@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from agent.spool.schema import open_spool
 from agent.spool.store import Store
-from agent.spool.writer import Operation, run_batch
+from agent.spool.writer import COMPANY_S, CanWait, Operation, run_batch
 from probes.contract.errors import SpoolError
 from probes.contract.events import Event, encode
 from tests.simulation.life import Life
@@ -72,6 +72,8 @@ class InlineSpool:
         self._store.note = note
         self._jobs: list[_Job] = []
         self._busy = False
+        self._coming: asyncio.TimerHandle | None = None
+        self._hurries = False
         self._closed = False
 
     async def run(self, operation: Operation[T]) -> T:
@@ -92,14 +94,23 @@ class InlineSpool:
         self._opened.lock.close()
 
     def _next(self) -> None:
+        """Let the next commit come; one that nothing hangs on waits a moment for company."""
         if self._busy or not self._jobs:
             return
-        self._busy = True
+        hurries = not all(isinstance(operation, CanWait) for operation, _ in self._jobs)
+        if self._coming is not None:
+            if self._hurries or not hurries:
+                return
+            self._coming.cancel()
+        self._hurries = hurries
         slow = self._world.spell("disk", "disk-slow")
-        most_s = 2.0 if slow else 0.01
-        self._world.later(self._world.rng.uniform(0.0, most_s), self._commit)
+        after_s = self._world.rng.uniform(0.0, 2.0 if slow else 0.01)
+        if not hurries:
+            after_s += COMPANY_S
+        self._coming = self._world.loop.call_later(after_s, self._commit)
 
     def _commit(self) -> None:
+        self._coming, self._busy = None, True
         if self._closed or not self._life.passes("commit-before"):
             return
         jobs, self._jobs = self._jobs, []
