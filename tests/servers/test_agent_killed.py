@@ -25,8 +25,8 @@ pytestmark = pytest.mark.servers
 
 KILLS = 20
 SEED = 20040229
-# Long enough for a start on a slow machine, and some canaries; some kills hit the start itself.
-LONGEST_LIFE_S = 3.0
+KILLED_AT_START = 0.25
+LONGEST_WORK_S = 1.5
 LATENCY_S = 0.1
 LOSS_AFTER_S = 12.0
 FINAL = {Outcome.DELIVERED, Outcome.LATE, Outcome.UNKNOWN}
@@ -83,10 +83,18 @@ def contents(box: Mailbox) -> list[bytes]:
 
 
 def live_and_die(agent: RunningAgent, rng: random.Random) -> None:
-    """One start, and a kill at a random moment after it."""
+    """One start, and a kill at a random moment: of the start itself, or of the work after it."""
+    written = len(agent.journal.entries)
     agent.start()
-    time.sleep(rng.uniform(0.2, LONGEST_LIFE_S))
+    if rng.random() < KILLED_AT_START:
+        time.sleep(rng.uniform(0.05, 1.0))
+    else:
+        agent.journal.wait_for(
+            lambda: len(agent.journal.entries) > written, "an event of this life"
+        )
+        time.sleep(rng.uniform(0.0, LONGEST_WORK_S))
     agent.kill()
+    agent.journal.refresh()
 
 
 def accepted_ids(estate: ServerEstate) -> Counter[str]:
