@@ -197,14 +197,15 @@ class Conversation:
 
     async def _content(self, content: bytes, on_data_sent: Callable[[], None] | None) -> Reply:
         """The content in one piece, and the reply to its final dot."""
+        if on_data_sent is not None and self._wire.is_connected:
+            # Not after the write: while this process waits to go on, the mail may come home.
+            on_data_sent()
         try:
             self._wire.write(content)
         except SMTPServerDisconnected as error:
             # Nothing was written, so this still belongs to DATA.
             raise self._lost(error) from error
         self._phases.begin(Stage.ACCEPT, self._target.timeouts.accept)
-        if on_data_sent is not None:
-            on_data_sent()
         response = await self._read()
         self._require(response)
         self._phases.end()

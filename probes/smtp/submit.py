@@ -58,9 +58,9 @@ async def send(
     """Hand ``mail`` to the relay over a fresh connection, once (RFC 5321).
 
     ``monotonic`` gives seconds and times the phases; ``wall_ns`` gives nanoseconds since the epoch
-    and judges certificates. ``on_data_sent`` is called right after the content and its final dot
-    were written, before the reply to it. Nothing that the network or the relay does raises: it is
-    in the report. Cancelling closes the connection.
+    and judges certificates. ``on_data_sent`` is called just before the content and its final dot
+    are written in one piece: from then on, and not sooner, the mail can arrive. Nothing that the
+    network or the relay does raises: it is in the report. Cancelling closes the connection.
     """
     report, _ = await attempt(
         target,

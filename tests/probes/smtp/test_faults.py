@@ -281,7 +281,8 @@ async def test_a_callback_that_raises_is_the_callers_to_see(
     gone = asyncio.Event()
 
     async def waits(peer: Peer) -> None:
-        await peer.up_to(Stage.ACCEPT)
+        await peer.up_to(Stage.DATA)
+        await peer.say("354 go on")
         await peer.gone()
         gone.set()
 
