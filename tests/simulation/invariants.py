@@ -217,7 +217,9 @@ def _false_losses(record: Record) -> Findings:
                 mark_s = (event.watermark_ns - EPOCH_NS) / NS
                 if mark_s > truth.sent_s + after + _TOLERANCE_S:
                     yield f"{intent.canary}: lost by a check that must have shown it"
-                if mark_s < truth.sent_s + intent.loss_after_s - 1e-3:
+                # Of a canary whose attempt was cut off only the intent's moment is known.
+                known_s = (intent.at_ns - EPOCH_NS) / NS if _interrupted(events) else truth.sent_s
+                if mark_s < known_s + intent.loss_after_s - 1e-3:
                     yield f"{intent.canary}: lost by a check begun before the wait was over"
 
 

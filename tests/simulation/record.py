@@ -12,7 +12,7 @@ from tests.simulation.world import Truth, World
 
 @dataclass(frozen=True, slots=True)
 class Uptime:
-    """When one life of the agent began and ended, in true seconds."""
+    """When one life of the agent began, and when it died or was told to stop, in true seconds."""
 
     start_s: float
     end_s: float

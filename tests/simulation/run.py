@@ -128,12 +128,12 @@ class Simulation:
         stop = asyncio.Event()
         task = life.start(agent.run(stop))
         try:
-            await self._until(plan, life, task, stop)
+            end_s = await self._until(plan, life, task, stop)
         finally:
             await self._end(plan, life, spool, task)
             if out is not None:
                 out.close()
-        self.record.uptimes.append(Uptime(start_s, self._loop.time(), plan.end))
+        self.record.uptimes.append(Uptime(start_s, end_s, plan.end))
         await self._down(plan)
 
     def _ports(
@@ -162,15 +162,18 @@ class Simulation:
 
     async def _until(
         self, plan: LifePlan, life: Life, task: asyncio.Task[None], stop: asyncio.Event
-    ) -> None:
-        """Let it live until its end; one that is to stop in order gets its time for that."""
+    ) -> float:
+        """Let it live until its end; one that is to stop in order gets its time for that.
+
+        Gives the true time at which it was told to, or died.
+        """
         killed = asyncio.ensure_future(life.killed.wait())
         left_s = max(0.0, plan.until_s - self._loop.time())
         await asyncio.wait({task, killed}, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+        told_s = self._loop.time()
         if life.alive and not task.done() and plan.end == "stop":
             self._world.trace("told to stop")
             stop.set()
-            told_s = self._loop.time()
             done, _ = await asyncio.wait({task}, timeout=10.0)
             suspended = any(told_s <= at_s <= told_s + 10.0 for at_s, _ in self._scenario.stalls)
             if not done and not suspended:
@@ -183,6 +186,7 @@ class Simulation:
                 raise error
         if not task.done():
             life.kill()
+        return told_s
 
     async def _end(
         self, plan: LifePlan, life: Life, spool: InlineSpool, task: asyncio.Task[None]
