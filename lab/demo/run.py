@@ -53,7 +53,11 @@ class Demo:
         """Tell the story; gives its summary."""
         async with Estate(relays=relays(), mailboxes=MAILBOXES, agents=("demo",)) as estate:
             document = estate.config_document(
-                interval=self._plot.interval, deadline=self._plot.deadline, loss_after="2m"
+                interval=self._plot.interval,
+                deadline=self._plot.deadline,
+                loss_after="2m",
+                # A machine that is busy with other things delays a connection, and that is all.
+                timeouts={"connect": "10s", "banner": "10s", "command": "10s", "accept": "10s"},
             )
             with self._screen:
                 async with start_agent(document, estate.secrets, self._picture.take) as agent:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import aioimaplib
 
+from probes import transports
 from probes.contract.stages import Reason, Stage
 from probes.imap.framing import Framer
 from probes.imap.model import ImapFailure, ImapStage, ProtocolError, Step
@@ -147,7 +148,7 @@ class ImapProtocol(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]  # as 
             return
         self.failure = ImapFailure(self.step, reason, self._redact(detail))
         if self.transport is not None:
-            self.transport.abort()
+            transports.abort(self.transport)
         request = self._request
         if request is not None:
             request.close(b"", "KO")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import aioimaplib
 
+from probes import transports
 from probes.imap.connect import connect
 from probes.imap.folders import ListedFolder, parse_list
 from probes.imap.login import greet, log_in, redactor
@@ -120,7 +121,7 @@ class _Surveyor:
             pass
         finally:
             if protocol.transport is not None:
-                protocol.transport.abort()
+                transports.abort(protocol.transport)
             await asyncio.wait({protocol.gone}, timeout=_CLOSE_S)
 
     def _make_protocol(self) -> ImapProtocol:

@@ -8,6 +8,8 @@ from typing import cast
 from aiosmtplib import SMTPServerDisconnected
 from aiosmtplib.protocol import SMTPProtocol
 
+from probes import transports
+
 _STRAY_LIMIT = 512
 
 
@@ -84,5 +86,5 @@ class Wire(SMTPProtocol):
         transport = cast("asyncio.Transport | None", self.transport)
         if transport is not None:
             if cleanly:
-                transport.close()
-            transport.abort()
+                transports.close(transport)
+            transports.abort(transport)
