@@ -50,9 +50,12 @@ class Sighting(msgspec.Struct, frozen=True, order=True):
 
     Reported again, by an agent that was killed before it noted the first report, a copy keeps the
     tightest bounds of both: the highest ``lo`` and the lowest ``hi``, in seconds.
-    Ordered by delay, so that the smallest is the first copy, whatever order they were reported in.
+    Ordered by delay, so that the smallest is the first copy, whatever order they were reported in;
+    what the wall clock measured (``wall``) comes after what one clock did: a clock that was set
+    meanwhile must not falsify the delay of a copy that is known exactly.
     """
 
+    wall: bool
     lo: float
     hi: float
     folder: str
@@ -155,11 +158,11 @@ class Story(msgspec.Struct, frozen=True, kw_only=True):
 
     def _with_sighting(self, event: Arrival) -> "Story":
         d = event.delay
-        new = Sighting(d.lo, d.hi, event.folder, event.uidvalidity, event.uid, event.junk)
+        wall = event.clock != "boottime"
+        new = Sighting(wall, d.lo, d.hi, event.folder, event.uidvalidity, event.uid, event.junk)
         by_place = {copy.place: copy for copy in self.sightings}
         if old := by_place.get(new.place):
-            lo, hi = max(old.lo, new.lo), min(old.hi, new.hi)
-            new = msgspec.structs.replace(new, lo=lo, hi=hi, junk=old.junk and new.junk)
+            new = _same_copy(old, new)
         by_place[new.place] = new
         return self._with(sightings=tuple(sorted(by_place.values())))
 
@@ -187,7 +190,7 @@ class Story(msgspec.Struct, frozen=True, kw_only=True):
 
     def _verdict_of_arrival(self, first: Sighting) -> Verdict:
         # With several copies the delay is that of the first, and any copy seen bounds it above.
-        delays = [copy.delay for copy in self.sightings]
+        delays = [copy.delay for copy in self.sightings if copy.wall == first.wall]
         delay = Interval(min(d.lo for d in delays), min(d.hi for d in delays))
         timing = None if self.deadline_s is None else timing_of(delay, self.deadline_s)
         # A canary that was called lost and turns up is late by definition: the wait was over.
@@ -200,6 +203,15 @@ class Story(msgspec.Struct, frozen=True, kw_only=True):
             duplicates=len(self.sightings) - 1,
             delayed_dsn=self.delayed_dsn,
         )
+
+
+def _same_copy(one: Sighting, other: Sighting) -> Sighting:
+    """Two reports of one copy as one: the better clock's bounds, of equal clocks the tightest."""
+    junk = one.junk and other.junk
+    if one.wall != other.wall:
+        return msgspec.structs.replace(min(one, other), junk=junk)
+    lo, hi = max(one.lo, other.lo), min(one.hi, other.hi)
+    return msgspec.structs.replace(one, lo=lo, hi=hi, junk=junk)
 
 
 def tell(events: Iterable[CanaryEvent]) -> Story:

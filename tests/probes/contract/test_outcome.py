@@ -314,3 +314,25 @@ def test_a_lost_canary_that_turns_up_is_late(events: list[CanaryEvent], found: A
 def test_telling_takes_any_iterable_and_nothing_is_pending() -> None:
     assert tell(iter([])).verdict() == Verdict(outcome=Outcome.PENDING)
     assert tell(iter([intent()])) == Story(deadline_s=60.0)
+
+
+def by_wall(found: Arrival) -> Arrival:
+    return msgspec.structs.replace(found, clock="wall")
+
+
+def test_a_copy_that_the_wall_clock_measured_moves_no_delay_that_is_known_exactly() -> None:
+    exact = arrival(70, 71)
+    # The clock was set back: by it, a second copy came before the canary was sent.
+    for wrong in (by_wall(arrival(0, 1, copy=2)), by_wall(arrival(0, 1))):
+        for events in itertools.permutations([intent(60), exact, wrong, wrong]):
+            verdict = tell(events).verdict()
+            assert verdict.delay == Interval(70, 71)
+            assert verdict.outcome is Outcome.LATE
+            assert verdict.duplicates == (wrong.uid != exact.uid)
+
+
+def test_without_a_better_one_the_wall_clock_tells() -> None:
+    events = [intent(60), by_wall(arrival(10, 20)), by_wall(arrival(12, 19))]
+    assert {tell(order).verdict().delay for order in itertools.permutations(events)} == {
+        Interval(12, 19)
+    }
