@@ -324,7 +324,8 @@ def test_a_copy_that_the_wall_clock_measured_moves_no_delay_that_is_known_exactl
     exact = arrival(70, 71)
     # The clock was set back: by it, a second copy came before the canary was sent.
     for wrong in (by_wall(arrival(0, 1, copy=2)), by_wall(arrival(0, 1))):
-        for events in itertools.permutations([intent(60), exact, wrong, wrong]):
+        told: list[CanaryEvent] = [intent(60), exact, wrong, wrong]
+        for events in itertools.permutations(told):
             verdict = tell(events).verdict()
             assert verdict.delay == Interval(70, 71)
             assert verdict.outcome is Outcome.LATE
@@ -332,7 +333,11 @@ def test_a_copy_that_the_wall_clock_measured_moves_no_delay_that_is_known_exactl
 
 
 def test_without_a_better_one_the_wall_clock_tells() -> None:
-    events = [intent(60), by_wall(arrival(10, 20)), by_wall(arrival(12, 19))]
+    events: list[CanaryEvent] = [
+        intent(60),
+        by_wall(arrival(10, 20)),
+        by_wall(arrival(12, 19)),
+    ]
     assert {tell(order).verdict().delay for order in itertools.permutations(events)} == {
         Interval(12, 19)
     }
