@@ -16,6 +16,8 @@ import msgspec
 
 POLL_S = 10.0
 _RENEW_S = 240.0
+# aioimaplib calls itself for each line of a reply, until Python's limit.
+_BATCH = 100
 _ID = re.compile(rb"\bid=([0-9a-f]{32});")
 _UID = re.compile(rb"\bUID (\d+)\b")
 
@@ -72,12 +74,17 @@ class PlainReader:
 
     async def _look(self) -> list[str]:
         items = "(UID BODY.PEEK[HEADER.FIELDS (Mailcanary)])"
-        reply = await self._client.uid("fetch", f"{self._next_uid}:*", items)
-        self.commands += 1
-        found = [(uid, c) for uid, c in canaries(reply.lines) if uid >= self._next_uid]
-        if found:
-            self._next_uid = found[-1][0] + 1
-        return [canary for _, canary in found]
+        seen: list[str] = []
+        while True:
+            wanted = f"{self._next_uid}:{self._next_uid + _BATCH - 1}"
+            reply = await self._client.uid("fetch", wanted, items)
+            self.commands += 1
+            found = [(uid, c) for uid, c in canaries(reply.lines) if uid >= self._next_uid]
+            seen += [canary for _, canary in found]
+            if found:
+                self._next_uid = found[-1][0] + 1
+            if len(found) < _BATCH:
+                return seen
 
 
 def write(line: object) -> None:
