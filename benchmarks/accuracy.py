@@ -26,8 +26,6 @@ SECONDS = {1: 60.0, 10: 40.0, 50: 30.0}
 
 AIM_S = 0.025
 AIM_SHARE = 0.03
-TICK_S = 0.004
-"""How far the kernel's coarse clock, which stamps inodes, may be behind."""
 
 _KEEP_S = POLL_S + 2
 _WARM_S = 2.0
