@@ -5,6 +5,13 @@ from collections.abc import Callable
 
 from probes.contract.stages import Stage
 
+LATE_S = 0.5
+"""Seconds past its limit at which a stage can only have been held up by this host itself.
+
+A timer ends every stage at its limit. When the loop was blocked or the machine stood still, timer
+and reply are both there when it goes on, and the timer wins: that is not the relay's silence.
+"""
+
 
 class Phases:
     """The stage that is going on, its time limit, and the seconds that each stage took.
@@ -31,6 +38,11 @@ class Phases:
         now = self._monotonic()
         self.seconds[self.stage.value] = now - self._since
         self._since = now
+
+    def overran(self) -> bool:
+        """Whether the stage that was ended took longer than any relay can make it take."""
+        took = self.seconds.get(self.stage.value, 0.0)
+        return self.limit is not None and took > self.limit + LATE_S
 
     def limit_to(self, limit: float | None) -> None:
         """Move the deadline to ``limit`` seconds from now."""

@@ -7,6 +7,8 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+import msgspec
+
 from probes.contract.config.models import RelayTls
 from probes.contract.events import Attempt, Reply
 from probes.contract.stages import Reason, Result, Stage
@@ -14,7 +16,7 @@ from probes.smtp import dial, tls
 from probes.smtp.conversation import Conversation
 from probes.smtp.credentials import Credentials
 from probes.smtp.model import Mail, SendReport, SmtpTarget, SubmissionError
-from probes.smtp.phases import Phases
+from probes.smtp.phases import LATE_S, Phases
 from probes.smtp.queue_id import queue_id
 from probes.smtp.wire import Wire
 
@@ -29,9 +31,13 @@ _OUT_OF_STEP = frozenset(
         Reason.PROTOCOL,
         Reason.TLS_HANDSHAKE,
         Reason.CERTIFICATE,
+        Reason.LOCAL,
     }
 )
 """After these there is nobody left to say goodbye to, or no telling what would be understood."""
+
+_OURS_IF_LATE = frozenset({Reason.TIMEOUT, Reason.RESET, Reason.CLOSED})
+"""What happens to a connection whose own end stands still; the relay hangs up sooner or later."""
 
 
 @dataclass(slots=True)
@@ -103,7 +109,7 @@ async def attempt(
                 known.outcome = await say(talk, sock)
             except SubmissionError as failure:
                 phases.end()
-                known.outcome = failure
+                known.outcome = _whose(failure, phases)
             if known.conversation is not None and _in_step(known.outcome):
                 phases.limit_to(min(QUIT_LIMIT, target.timeouts.command))
                 await known.conversation.quit()
@@ -112,7 +118,8 @@ async def attempt(
         if known.outcome is None:
             phases.end()
             text = f"timed out after {phases.limit or 0:g} s"
-            known.outcome = SubmissionError(Result.FAILED, Reason.TIMEOUT, text)
+            timed_out = SubmissionError(Result.FAILED, Reason.TIMEOUT, text)
+            known.outcome = _whose(timed_out, phases)
     finally:
         if known.wire is not None:
             known.wire.hang_up(cleanly=cleanly)
@@ -148,7 +155,15 @@ async def _connect(
     phases.end()
 
     phases.begin(Stage.CONNECT, None)  # the limit is per address
-    sock = await dial.connect(endpoints, target.source_address, limit, monotonic, known.attempts)
+    try:
+        sock = await dial.connect(
+            endpoints, target.source_address, limit, monotonic, known.attempts
+        )
+    except SubmissionError as failure:
+        if _own_up(known.attempts, limit) and failure.result is Result.UNREACHABLE:
+            raise _stood_still(limit) from failure
+        raise
+    _own_up(known.attempts, limit)
     phases.end()
 
     known.source = sock.getsockname()[0]
@@ -158,6 +173,34 @@ async def _connect(
         # Reset already: the banner phase will say so.
         known.peer = endpoints[len(known.attempts)].sockaddr[0]
     return sock
+
+
+def _stood_still(limit: float) -> SubmissionError:
+    text = f"this agent stood still for longer than the limit of {limit:g} s"
+    return SubmissionError(Result.UNSENT, Reason.LOCAL, text)
+
+
+def _whose(failure: SubmissionError, phases: Phases) -> SubmissionError:
+    """The failure, or this host's own when nobody else can have held the stage up so long."""
+    hung_up = failure.reply is not None and failure.reply.code == 421
+    ours = failure.reason in _OURS_IF_LATE or hung_up
+    if phases.limit is None or not ours or not phases.overran():
+        return failure
+    return _stood_still(phases.limit)
+
+
+def _own_up(attempts: list[Attempt], limit: float) -> bool:
+    """Take back the blame for addresses whose attempt outlasted ``limit``; whether one did."""
+    detail = _stood_still(limit).text
+    told = [
+        msgspec.structs.replace(attempt, reason=Reason.LOCAL, detail=detail)
+        if attempt.elapsed_s > limit + LATE_S
+        else attempt
+        for attempt in attempts
+    ]
+    changed = told != attempts
+    attempts[:] = told
+    return changed
 
 
 def _in_step(outcome: Reply | SubmissionError) -> bool:
@@ -174,7 +217,7 @@ def _report(known: _Known, phases: Phases) -> SendReport:
     stage = phases.stage
     if failure is None:
         result = Result.ACCEPTED
-    elif stage is Stage.ACCEPT and failure.result is Result.FAILED:
+    elif stage is Stage.ACCEPT and failure.result in (Result.FAILED, Result.UNSENT):
         # The final dot is on its way, or may be: without a reply nobody can tell.
         result = Result.UNKNOWN
     elif stage is Stage.RESOLVE and failure.result is Result.FAILED:
