@@ -6,6 +6,7 @@ cursor stays, and the next look finds it again.
 """
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -13,13 +14,14 @@ import structlog
 from agent.backoff import Backoff
 from agent.clock import NEVER, Moment, at_boot
 from agent.mailbox import upkeep
+from agent.mailbox.account import fingerprint
 from agent.mailbox.arrivals import Look
 from agent.mailbox.bounces import MAX_BYTES
 from agent.mailbox.cadence import Cadence
 from agent.mailbox.take import Find, Where, take
 from agent.mailbox.watch import FolderStatus, MailboxWatch, Reader
 from agent.ports import FolderSession
-from agent.spool.store import Cursor, Store, ends_flight
+from agent.spool.store import Cursor, ends_flight
 from probes.contract.errors import SpoolError
 from probes.contract.stages import Reason
 from probes.contract.token import HEADER
@@ -63,10 +65,13 @@ class FolderWatch:
         self._junk = junk
         self._cadence = cadence
         self._cursor = cursor
+        self._account = fingerprint(watch.config.imap)
         self._status = watch.folders.setdefault(folder, FolderStatus())
-        self._status.checked = None if cursor is None else cursor.checked
+        mine = cursor is not None and cursor.account == self._account
+        self._status.checked = cursor.checked if cursor is not None and mine else None
         self._wake = asyncio.Event()
         self._garbage: list[int] = []
+        self._inherited: list[int] = []
         self._known_only_below = 0
         self._uncounted = ""
         self._saved_uid = 0
@@ -117,13 +122,15 @@ class FolderWatch:
     async def _resume(self, session: FolderSession) -> None:
         """Find the UID to go on from: the cursor's, or, where there is none, a new one."""
         state, cursor = session.state, self._cursor
-        if cursor is not None and cursor.uidvalidity == state.uidvalidity:
+        place = (self._account, state.uidvalidity)
+        if cursor is not None and (cursor.account, cursor.uidvalidity) == place:
             next_uid = min(cursor.next_uid, state.uidnext)
-            here = Cursor(state.uidvalidity, next_uid, cursor.checked)
+            here = Cursor(state.uidvalidity, next_uid, cursor.checked, self._account)
         else:
-            here = Cursor(state.uidvalidity, await self._begin(session), NEVER)
+            here = Cursor(state.uidvalidity, await self._begin(session), NEVER, self._account)
             # What lay in a folder whose UIDs were renumbered was counted under its old UIDs, and
             # what lay in a folder that is new here is none of ours, unless it is still awaited.
+            # An account that was moved to another server is like a renumbered one.
             # Only a spool that was made anew has lost what it had counted.
             lost_count = cursor is None and self._reader.rebuilt
             self._known_only_below = 0 if lost_count else state.uidnext
@@ -131,13 +138,10 @@ class FolderWatch:
             self._status.checked = None
         self._cursor = here
         name, folder = self._watch.name, self._folder
-
-        def take_up(store: Store) -> list[int]:
-            # Kept from the first moment on: what comes while the agent is down is found then.
-            store.save_cursor(name, folder, here)
-            return store.cleanup(name, folder, here.uidvalidity)
-
-        self._garbage = await self._reader.spool.run(take_up)
+        # Kept from the first moment on: what comes while the agent is down is found then.
+        self._inherited = await self._reader.spool.run(lambda s: s.take_up(name, folder, here))
+        self._garbage = []
+        self._count_garbage()
         self._saved_uid = here.next_uid
 
     async def _begin(self, session: FolderSession) -> int:
@@ -200,7 +204,7 @@ class FolderWatch:
         now = self._reader.clock.now()
         before = self._status.checked
         checked = at_boot(now, batch.asked_ns) if batch.complete else before
-        cursor = Cursor(self._at().uidvalidity, batch.next_uid, checked or NEVER)
+        cursor = replace(self._at(), next_uid=batch.next_uid, checked=checked or NEVER)
         if batch.messages:
             look = Look(_sure(before), at_boot(now, batch.seen_ns))
             where = Where(
@@ -229,7 +233,7 @@ class FolderWatch:
         self._saved_uid = cursor.next_uid
         for uid, event in finds:
             self._garbage.append(uid)
-            self._status.garbage = len(self._garbage)
+            self._count_garbage()
             if ends_flight(event):
                 self._reader.air.mailbox(event.path.mailbox).forget(event.canary)
 
@@ -239,10 +243,15 @@ class FolderWatch:
         """Whether to clean up now, canaries in flight or not: there is much, or all are old."""
         age = self._watch.air.youngest_age_s(self._reader.clock.now())
         calm = age is not None and age >= _CLEAN_AFTER_S
-        return calm or len(self._garbage) >= _CLEAN_AT
+        return calm or self._status.garbage >= _CLEAN_AT
+
+    def _count_garbage(self) -> None:
+        self._status.garbage = len(self._garbage) + len(self._inherited)
 
     async def _clean(self, session: FolderSession) -> None:
         """Delete what is accounted for."""
+        if self._inherited:
+            await self._look_again(session)
         if not self._garbage:
             return
         gone, self._garbage = self._garbage, []
@@ -250,7 +259,27 @@ class FolderWatch:
         self._watch.budget.take(self._reader.clock.now().boot_ns / 1e9, 2)
         name, folder, validity = self._watch.name, self._folder, self._at().uidvalidity
         await self._reader.spool.run(lambda store: store.cleaned(name, folder, validity, gone))
-        self._status.garbage = len(self._garbage)
+        self._count_garbage()
+
+    async def _look_again(self, session: FolderSession) -> None:
+        """Of what an earlier session left to be deleted, keep only what is ours beyond doubt."""
+        uids = self._inherited
+        messages = await session.fetch_some(uids)
+        self._watch.budget.take(self._reader.clock.now().boot_ns / 1e9)
+        mine = upkeep.ours(
+            messages,
+            self._reader.ring,
+            agent=self._reader.agent,
+            mailbox=self._watch.name,
+            takes_bounces=self._watch.takes_bounces,
+        )
+        gone = sorted(set(uids).difference(mine))
+        name, folder, validity = self._watch.name, self._folder, self._at().uidvalidity
+        await self._reader.spool.run(lambda store: store.cleaned(name, folder, validity, gone))
+        # Those that are not there any more were deleted, and the reply was lost.
+        self._reader.counters["cleanup_foreign"] += len(messages) - len(mine)
+        self._inherited, self._garbage = [], [*self._garbage, *mine]
+        self._count_garbage()
 
     async def _keep_up(self, session: FolderSession) -> None:
         """Once in a while, when nothing young is in flight: the quota, and old canaries."""

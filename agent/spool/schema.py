@@ -36,7 +36,7 @@ CREATE TABLE streams (key TEXT PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWID
 CREATE TABLE cursors (
     mailbox TEXT NOT NULL, folder TEXT NOT NULL, uidvalidity INTEGER NOT NULL,
     next_uid INTEGER NOT NULL, wall_ns INTEGER NOT NULL, boot_ns INTEGER NOT NULL,
-    boot_id TEXT NOT NULL, PRIMARY KEY (mailbox, folder)
+    boot_id TEXT NOT NULL, account TEXT NOT NULL, PRIMARY KEY (mailbox, folder)
 ) WITHOUT ROWID;
 -- Mails that are accounted for and still have to be deleted from their mailbox.
 CREATE TABLE cleanup (

@@ -34,11 +34,14 @@ class Cursor:
     """How far one folder was read: all below ``next_uid`` of ``uidvalidity`` is accounted for.
 
     ``checked`` is the start of the last complete check whose arrivals are all in the spool.
+    ``account`` says on which server and in whose account the UIDs mean something: two accounts may
+    well have the same UIDVALIDITY.
     """
 
     uidvalidity: int
     next_uid: int
     checked: Moment
+    account: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,12 +247,25 @@ class Store:
         """Remember how far a folder was read."""
         checked = cursor.checked
         self._db.execute(
-            "INSERT OR REPLACE INTO cursors VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO cursors VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 mailbox, folder, cursor.uidvalidity, cursor.next_uid,
-                checked.wall_ns, checked.boot_ns, checked.boot_id,
+                checked.wall_ns, checked.boot_ns, checked.boot_id, cursor.account,
             ),
         )  # fmt: skip
+
+    def take_up(self, mailbox: str, folder: str, cursor: Cursor) -> list[int]:
+        """Go on from there; gives the UIDs that are accounted for and still lie in the folder.
+
+        What was remembered of another account or UIDVALIDITY is dropped.
+        """
+        self._db.execute(
+            "DELETE FROM cleanup WHERE mailbox = ?1 AND folder = ?2 AND ?3 IS NOT"
+            " (SELECT account FROM cursors WHERE mailbox = ?1 AND folder = ?2)",
+            (mailbox, folder, cursor.account),
+        )
+        self.save_cursor(mailbox, folder, cursor)
+        return self.cleanup(mailbox, folder, cursor.uidvalidity)
 
     def forget_flights(self, before: Moment) -> int:
         """Remove expired flights sent before that, by the best clock there is; gives how many."""
@@ -305,9 +321,10 @@ class Store:
     def cursors(self) -> dict[tuple[str, str], Cursor]:
         """How far each (mailbox, folder) was read."""
         rows = self._db.execute(
-            "SELECT mailbox, folder, uidvalidity, next_uid, wall_ns, boot_ns, boot_id FROM cursors"
+            "SELECT mailbox, folder, uidvalidity, next_uid, wall_ns, boot_ns, boot_id, account"
+            " FROM cursors"
         )
-        return {(m, f): Cursor(v, n, Moment(w, b, i)) for m, f, v, n, w, b, i in rows}
+        return {(m, f): Cursor(v, n, Moment(w, b, i), a) for m, f, v, n, w, b, i, a in rows}
 
     def cleanup(self, mailbox: str, folder: str, uidvalidity: int) -> list[int]:
         """UIDs that are accounted for and still lie in the folder; older validities are dropped."""

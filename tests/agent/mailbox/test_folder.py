@@ -4,6 +4,7 @@ import asyncio
 from functools import partial
 from itertools import pairwise
 
+from agent.mailbox.account import fingerprint
 from agent.spool.store import Cursor
 from probes.contract.events import Arrival, Interval
 from probes.contract.stages import Reason, Stage
@@ -155,7 +156,7 @@ def test_uids_of_the_old_validity_are_not_deleted_under_the_new_one(
     async def story() -> None:
         bench = Bench(inline_spool, virtual_clock())
         made = bench.fly(1)
-        seen = Cursor(7, 6, bench.clock.now())
+        seen = Cursor(7, 6, bench.clock.now(), fingerprint(bench.watch.config.imap))
         event = arrival_of(bench, made.canary, 5)
         await inline_spool.run(lambda s: s.record_check(INBOX, "INBOX", seen, [(5, event)]))
         bench.inbox.uidvalidity = 8

@@ -328,6 +328,19 @@ def test_uids_of_an_older_validity_mean_other_mails_now(store: Store) -> None:
     assert store.cleanup(INBOX, "INBOX", 7) == []
 
 
+def test_uids_of_another_account_mean_other_mails(store: Store) -> None:
+    made = store.begin_flight(flight(1, sent=moment(1)), "")
+    here = Cursor(7, 6, moment(2), "account-1")
+    for folder in ("INBOX", "Junk"):
+        store.record_check(INBOX, folder, here, [(5, arrival(made))])
+    assert store.take_up(INBOX, "INBOX", here) == [5]
+    elsewhere = Cursor(7, 1, NEVER, "account-2")
+    assert store.take_up(INBOX, "INBOX", elsewhere) == []
+    assert store.take_up(INBOX, "INBOX", here) == []
+    assert store.take_up(INBOX, "Junk", Cursor(8, 1, NEVER, "account-1")) == []
+    assert store.cursors()[INBOX, "INBOX"] == here
+
+
 def test_cursors_are_kept_per_folder(store: Store) -> None:
     store.save_cursor(INBOX, "INBOX", Cursor(7, 5, moment(3)))
     store.save_cursor(INBOX, "Junk", Cursor(9, 1, NEVER))
