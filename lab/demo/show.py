@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Protocol, Self
 
+from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
@@ -29,14 +30,19 @@ def sparkline(delays: list[float]) -> str:
     return "".join(_BARS[min(last, round(height * last))] for height in heights)
 
 
-def _row(spec: RelaySpec, relay: RelayPicture) -> list[str | Text]:
+_WIDE = 106
+"""Columns that the whole table takes; a narrower terminal gets the figures without the frills."""
+
+
+def _row(spec: RelaySpec, relay: RelayPicture, *, wide: bool) -> list[str | Text]:
     delays = list(relay.delays)
     middle = sorted(delays)[len(delays) // 2] if delays else None
+    place = spec.labels["zone"]
     return [
         relay.name,
-        f"{spec.labels['provider']} {spec.labels['zone']}",
+        f"{spec.labels['provider']} {place}" if wide else place,
         Text(relay.state, _STYLES[relay.state]),
-        sparkline(delays),
+        sparkline(delays if wide else delays[-8:]),
         "" if middle is None else (f"{middle * 1000:.0f} ms" if middle < 1 else f"{middle:.1f} s"),
         str(relay.overdue or ""),
         str(relay.late or ""),
@@ -45,15 +51,27 @@ def _row(spec: RelaySpec, relay: RelayPicture) -> list[str | Text]:
     ]
 
 
-def table(picture: Picture, specs: list[RelaySpec]) -> Table:
-    """One row for each relay."""
-    shown = Table(expand=False, pad_edge=False)
-    for title in ("relay", "provider, zone", "state", "delay", "p50"):
-        shown.add_column(title, no_wrap=True, min_width=24 if title == "delay" else None)
+def table(picture: Picture, specs: list[RelaySpec], width: int) -> Table:
+    """One row for each relay, in ``width`` columns; 80 are enough for all names and figures."""
+    wide = width >= _WIDE
+    shown = Table(
+        expand=False,
+        pad_edge=False,
+        box=box.HEAVY_HEAD if wide else None,
+        padding=(0, 1) if wide else (0, 1, 0, 0),
+    )
+    for title, least in (
+        ("relay", None),
+        ("provider, zone" if wide else "zone", None),
+        ("state", 7),
+        ("delay", 24 if wide else 8),
+        ("p50", 6),
+    ):
+        shown.add_column(title, no_wrap=True, min_width=least)
     for title in ("overdue", "late", "lost", "reordered"):
-        shown.add_column(title, justify="right")
+        shown.add_column(title, justify="right", no_wrap=True)
     for spec in specs:
-        shown.add_row(*_row(spec, picture.relays[spec.name]))
+        shown.add_row(*_row(spec, picture.relays[spec.name], wide=wide))
     return shown
 
 
@@ -95,6 +113,7 @@ class LiveScreen:
     """A table that is drawn anew several times a second, with the story's last lines below."""
 
     def __init__(self, console: Console, specs: list[RelaySpec]) -> None:
+        self._console = console
         self._specs = specs
         self._lines: list[str] = []
         self._live = Live(console=console, refresh_per_second=8, transient=False)
@@ -111,9 +130,11 @@ class LiveScreen:
         self._lines.append(f"{at_s:5.1f} s  {text}")
 
     def draw(self, at_s: float, picture: Picture) -> None:
-        """Draw the table and the story so far."""
-        story: RenderableType = Panel("\n".join(self._lines[-8:]) or " ", title=f"{at_s:.0f} s")
-        self._live.update(Group(table(picture, self._specs), story))
+        """Draw the table and as much of the story as there are lines for."""
+        # The table's head and frame, the panel's frame, and a line for the cursor.
+        room = max(2, self._console.height - len(self._specs) - 7)
+        story: RenderableType = Panel("\n".join(self._lines[-room:]) or " ", title=f"{at_s:.0f} s")
+        self._live.update(Group(table(picture, self._specs, self._console.width), story))
 
 
 class PlainScreen:

@@ -2,6 +2,7 @@
 
 import io
 
+import pytest
 from rich.console import Console
 
 from lab.demo.picture import Picture
@@ -52,16 +53,20 @@ def test_plain_lines_carry_no_control_characters() -> None:
     ]
 
 
-def test_the_live_table_has_a_row_for_each_relay() -> None:
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_the_live_table_has_a_whole_row_for_each_relay(width: int) -> None:
     out = io.StringIO()
     specs = relays()
     picture = Picture([spec.name for spec in specs])
-    picture.relays["relay-b2"].hit = True
-    console = Console(file=out, width=140, force_terminal=True, color_system=None)
+    hit = picture.relays["relay-b2"]
+    hit.hit, hit.overdue, hit.late, hit.lost, hit.reordered = True, 111, 222, 333, 444
+    hit.delays.extend([0.02] * 24)
+    console = Console(file=out, width=width, height=24, force_terminal=True, color_system=None)
     with LiveScreen(console, specs) as screen:
         screen.say(2.0, "it begins")
         screen.draw(2.0, picture)
     shown = out.getvalue()
-    assert all(spec.name in shown for spec in specs)
-    assert "hit" in shown
-    assert "it begins" in shown
+    assert all(spec.name in shown and spec.labels["zone"] in shown for spec in specs)
+    assert all(text in shown for text in ("hit", "it begins", "20 ms", "111", "222", "333", "444"))
+    assert all(title in shown for title in ("overdue", "late", "lost", "reordered"))
+    assert "…" not in shown
