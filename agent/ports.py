@@ -9,7 +9,7 @@ from datetime import date
 from typing import Protocol
 
 from probes.contract.config.models import Relay
-from probes.imap import Batch, FolderState, Message
+from probes.imap import Batch, FolderState, ImapFailure, Message
 from probes.smtp import Mail, SendReport
 
 
@@ -30,6 +30,10 @@ class FolderSession(Protocol):
     @property
     def has_idle(self) -> bool:
         """Whether the server offers IDLE."""
+
+    @property
+    def dead(self) -> ImapFailure | None:
+        """Why the session has ended; ``None`` while it goes on, also after a refusal."""
 
     async def fetch_from(self, uid: int) -> Batch:
         """The messages from that UID on; the batch's times are of the boot clock."""

@@ -58,6 +58,7 @@ class NoMail:
 
     state = FolderState(uidvalidity=1, uidnext=1, exists=0)
     has_idle = True
+    dead = None
 
     async def fetch_from(self, uid: int) -> Batch:
         """Nothing."""

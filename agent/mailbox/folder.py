@@ -37,6 +37,10 @@ _SHOWN_AFTER_S = 0.25
 _IDLE_WORTH_S = 0.25
 # A server that refuses a password locks accounts that are tried too often.
 _AFTER_REFUSAL_S = 60.0
+# A session that ends sooner was no success, however well its first looks went.
+_STEADY_S = 60.0
+# A server that refused to push is asked again after that; until then its folder is polled.
+_IDLE_AGAIN_S = 600.0
 _CLEAN_AT = 50
 # With nothing in flight for so long, it is time to clean up and to go idle; sooner, the next canary
 # would wait for both to end.
@@ -76,6 +80,7 @@ class FolderWatch:
         self._uncounted = ""
         self._saved_uid = 0
         self._upkeep_ns = 0
+        self._idle_from_ns = 0
         self._backoff = Backoff(reader.rng)
         watch.air.on_expect(self._wake.set)
 
@@ -103,18 +108,20 @@ class FolderWatch:
 
     async def _session(self) -> None:
         session = await self._reader.imap.open(self._watch.name, self._folder)
+        opened_ns = self._reader.clock.now().boot_ns
         try:
             await self._resume(session)
             while True:
                 began_ns = self._reader.clock.now().boot_ns
                 await self._check(session)
-                self._backoff.reset()
                 self._say("ok", None)
                 if self._must_clean():
                     await self._clean(session)
                 await self._keep_up(session)
                 await self._pause(session, began_ns)
         finally:
+            if self._reader.clock.now().boot_ns - opened_ns >= _STEADY_S * 1e9:
+                self._backoff.reset()
             await session.close()
 
     # --- where to go on ---------------------------------------------------------------------
@@ -311,7 +318,7 @@ class FolderWatch:
             self._wake.clear()
             now = self._reader.clock.now()
             age = self._watch.air.youngest_age_s(now)
-            due_s = self._cadence.wait_s(age, has_idle=session.has_idle)
+            due_s = self._cadence.wait_s(age, has_idle=self._may_idle(session))
             left_s = due_s - (now.boot_ns - began_ns) / 1e9
             if left_s <= 0:
                 return
@@ -327,11 +334,23 @@ class FolderWatch:
         if left_s <= self._cadence.floor_s:
             await asyncio.sleep(left_s)
             return True
-        if left_s < _IDLE_WORTH_S or not session.has_idle:
+        if left_s < _IDLE_WORTH_S or not self._may_idle(session):
             return not await self._woken(left_s)
         self._watch.budget.take(self._reader.clock.now().boot_ns / 1e9, 2)
-        pushed = await session.idle(left_s, self._wake)
+        try:
+            pushed = await session.idle(left_s, self._wake)
+        except ImapFailure:
+            if session.dead is not None:
+                raise
+            # A login for every refusal would be a storm of them; the session goes on without.
+            self._reader.counters["idle_refused"] += 1
+            self._idle_from_ns = self._reader.clock.now().boot_ns + round(_IDLE_AGAIN_S * 1e9)
+            return True
         return pushed or not self._wake.is_set()
+
+    def _may_idle(self, session: FolderSession) -> bool:
+        """Whether the server pushes, as far as it has kept its word."""
+        return session.has_idle and self._reader.clock.now().boot_ns >= self._idle_from_ns
 
     async def _woken(self, seconds: float) -> bool:
         """Wait for at most ``seconds``; whether a canary has begun to be awaited meanwhile."""

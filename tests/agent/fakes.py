@@ -223,6 +223,7 @@ class FakeFolder:
     quota: float | None = None
     refuses: ImapFailure | None = None
     dies: ImapFailure | None = None
+    refuses_idle: ImapFailure | None = None
     stirred: asyncio.Event = field(default_factory=asyncio.Event)
     closed: int = 0
 
@@ -262,6 +263,11 @@ class FakeSession:
         """As the folder is made."""
         return self._folder.has_idle
 
+    @property
+    def dead(self) -> ImapFailure | None:
+        """As the folder is made."""
+        return self._folder.dies
+
     def _alive(self) -> None:
         if self._folder.dies is not None:
             raise self._folder.dies
@@ -284,6 +290,9 @@ class FakeSession:
         """Wait for news, the wake or the time."""
         folder = self._folder
         folder.idles += 1
+        if folder.refuses_idle is not None:
+            await asyncio.sleep(0.01)
+            raise folder.refuses_idle
         waits = [asyncio.ensure_future(event.wait()) for event in (folder.stirred, wake)]
         try:
             await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)

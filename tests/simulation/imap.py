@@ -78,6 +78,11 @@ class SimSession:
         """Whether this world's servers push."""
         return self._world.scenario.has_idle
 
+    @property
+    def dead(self) -> ImapFailure | None:
+        """What ended the session."""
+        return self._dead
+
     async def fetch_from(self, uid: int) -> Batch:
         """Up to a batch's worth of mails from ``uid`` on."""
         asked_ns = self._clock.now().boot_ns

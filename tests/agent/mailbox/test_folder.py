@@ -2,7 +2,6 @@
 
 import asyncio
 from functools import partial
-from itertools import pairwise
 
 from agent.mailbox.account import fingerprint
 from agent.spool.store import Cursor
@@ -14,7 +13,6 @@ from tests.agent.fakes import (
     INBOX,
     PATH,
     InlineSpool,
-    S,
     bounce_mail,
     canary_mail,
     dsn,
@@ -25,7 +23,6 @@ from tests.agent.mailbox.benches import Bench, play, virtual_clock
 
 CLOSED = ImapFailure(ImapStage.FETCH, Reason.CLOSED, "the server has gone")
 NO_CONNECTION = ImapFailure(Stage.CONNECT, Reason.REFUSED, "nobody listens")
-BAD_PASSWORD = ImapFailure(Stage.AUTH, Reason.CREDENTIALS, "no")
 BOUNCES = "monitor/bounces"
 
 
@@ -242,92 +239,6 @@ def test_a_deletion_that_fails_is_done_again(inline_spool: InlineSpool) -> None:
             await asyncio.sleep(60)
         assert bench.inbox.deleted == [1]
         assert len(bench.arrivals()) == 1
-
-    play(story)
-
-
-# --- when the connection fails -------------------------------------------------------------------
-
-
-def test_after_a_lost_connection_nothing_is_missed_or_counted_twice(
-    inline_spool: InlineSpool,
-) -> None:
-    async def story() -> None:
-        bench = Bench(inline_spool, virtual_clock())
-        bench.inbox.uidplus = False
-        async with bench.watching():
-            await asyncio.sleep(1)
-            for number in (1, 2, 3):
-                bench.fly(number)
-            deliver(bench, 1)
-            await asyncio.sleep(0.5)
-            bench.inbox.dies = CLOSED
-            last_seen = bench.watch.folders["INBOX"].checked
-            await asyncio.sleep(20)
-            bench.inbox.deliver(partial(canary_mail, inline_spool.store.flights()[0]))
-            await asyncio.sleep(20)
-            assert bench.watch.folders["INBOX"].state == "down"
-            bench.inbox.dies = None
-            await asyncio.sleep(60)
-        first, second = bench.arrivals()
-        assert (first.uid, second.uid) == (1, 2)
-        assert last_seen is not None
-        # Between the last look before the failure and the first after it; so it is not called late.
-        assert second.delay.lo < 1.0
-        assert second.delay.hi > 40.0
-        assert bench.inbox.closed == len(bench.inbox.opens) > 2
-
-    play(story)
-
-
-def gaps_s(bench: Bench) -> list[float]:
-    """Seconds between the attempts to open the inbox."""
-    opens = bench.inbox.opens
-    return [(b - a) / S for a, b in pairwise(opens)]
-
-
-def test_a_server_that_is_down_is_tried_ever_more_seldom(inline_spool: InlineSpool) -> None:
-    async def story() -> None:
-        bench = Bench(inline_spool, virtual_clock())
-        bench.inbox.refuses = NO_CONNECTION
-        async with bench.watching():
-            await asyncio.sleep(600)
-        gaps = gaps_s(bench)
-        assert gaps[0] <= 0.51
-        assert max(gaps) <= 30.1
-        assert all(gap >= 15.0 for gap in gaps[-5:])
-
-    play(story)
-
-
-def test_a_server_that_refuses_the_password_is_left_alone_for_a_minute(
-    inline_spool: InlineSpool,
-) -> None:
-    async def story() -> None:
-        bench = Bench(inline_spool, virtual_clock())
-        bench.inbox.refuses = BAD_PASSWORD
-        async with bench.watching():
-            await asyncio.sleep(600)
-        assert min(gaps_s(bench)) >= 60.0
-        assert len(bench.inbox.opens) == 10
-
-    play(story)
-
-
-def test_a_look_that_worked_makes_the_next_failure_cheap_again(inline_spool: InlineSpool) -> None:
-    async def story() -> None:
-        bench = Bench(inline_spool, virtual_clock())
-        bench.inbox.refuses = NO_CONNECTION
-        async with bench.watching():
-            await asyncio.sleep(300)
-            bench.inbox.refuses = None
-            await asyncio.sleep(60)
-            opens = len(bench.inbox.opens)
-            bench.inbox.dies = CLOSED
-            bench.fly(1)
-            await asyncio.sleep(1)
-            bench.inbox.dies = None
-            assert len(bench.inbox.opens) > opens
 
     play(story)
 
