@@ -12,26 +12,33 @@ from probes.contract.config.models import ImapTls
 from probes.contract.stages import Reason, Stage
 from probes.imap.model import AddressPolicy, ImapFailure, ImapTarget
 from probes.imap.protocol import ImapProtocol
+from probes.resolver import Endpoint, Lookups, OwnFaultError, literal
+from probes.trust import context
 
-_SocketAddress = tuple[Any, ...]
-"""As getaddrinfo gives them: the address as text, the port, and for IPv6 two numbers more."""
+MAILBOXES = Lookups("mailboxes", 8)
+"""Looks up the mailboxes' servers, which customers name, apart from all others."""
 
-_Address = tuple[socket.AddressFamily, _SocketAddress]
+PATIENCE_S = 60.0
+"""Seconds that a lookup waits for a thread; it is not measured, and other customers' names come
+first in their turn."""
 
 _LOCAL = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EACCES})
 """Errors of a connect that say something of this machine, not of the server."""
 
 
 async def connect(
-    target: ImapTarget, permits: AddressPolicy | None, factory: Callable[[], ImapProtocol]
+    target: ImapTarget,
+    permits: AddressPolicy | None,
+    factory: Callable[[], ImapProtocol],
+    lookups: Lookups = MAILBOXES,
 ) -> ImapProtocol:
     """A connected protocol, with TLS where the target wants it; the greeting is not yet read.
 
     Raises:
         ImapFailure: at RESOLVE, CONNECT or TLS.
     """
-    addresses = _permitted(await _resolve(target), permits)
-    context = _context(target) if target.tls is ImapTls.IMPLICIT else None
+    addresses = _permitted(await _resolve(target, lookups), permits)
+    secured = _context(target) if target.tls is ImapTls.IMPLICIT else None
     sock = await _connect_first(addresses, target.connect_timeout_s)
     loop = asyncio.get_running_loop()
     try:
@@ -39,8 +46,8 @@ async def connect(
             _, protocol = await loop.create_connection(
                 factory,
                 sock=sock,
-                ssl=context,
-                server_hostname=target.host if context is not None else None,
+                ssl=secured,
+                server_hostname=target.host if secured is not None else None,
             )
     except TimeoutError as error:
         detail = f"no handshake within {target.connect_timeout_s:g} s"
@@ -60,38 +67,36 @@ async def connect(
 
 def _context(target: ImapTarget) -> ssl.SSLContext:
     try:
-        context = ssl.create_default_context(cafile=target.ca_file)
-    except (OSError, ssl.SSLError) as error:
+        return context(target.ca_file, strict=target.verify)
+    except OSError as error:  # ssl.SSLError is one
         detail = f"CA file {target.ca_file}: {error}"
         raise ImapFailure(Stage.TLS, Reason.LOCAL, detail) from error
-    if not target.verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
 
 
-async def _resolve(target: ImapTarget) -> list[_Address]:
-    loop = asyncio.get_running_loop()
+async def _resolve(target: ImapTarget, lookups: Lookups) -> list[Endpoint]:
+    host = target.host
+    known = literal(host, target.port)
+    if known is not None:
+        return [known]
     try:
+        lookup = await lookups.begin(host, socket.AF_UNSPEC, PATIENCE_S)
         async with asyncio.timeout(target.connect_timeout_s):
-            infos = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+            return await lookup.endpoints(target.port)
+    except OwnFaultError as error:
+        raise ImapFailure(Stage.RESOLVE, Reason.LOCAL, f"{host}: {error}") from error
     except TimeoutError as error:
         detail = f"no answer within {target.connect_timeout_s:g} s"
         raise ImapFailure(Stage.RESOLVE, Reason.TIMEOUT, detail) from error
     except (OSError, UnicodeError) as error:
-        detail = f"{target.host}: {error}"
-        raise ImapFailure(Stage.RESOLVE, Reason.NO_ADDRESS, detail) from error
-    return [(family, address) for family, _, _, _, address in infos]
+        raise ImapFailure(Stage.RESOLVE, Reason.NO_ADDRESS, f"{host}: {error}") from error
 
 
-def _permitted(addresses: list[_Address], permits: AddressPolicy | None) -> list[_Address]:
+def _permitted(addresses: list[Endpoint], permits: AddressPolicy | None) -> list[Endpoint]:
     if permits is None:
         return addresses
     # The scope of a link-local address (fe80::1%eth0) is no part of the address itself.
     allowed = [
-        (family, address)
-        for family, address in addresses
-        if permits(ip_address(address[0].partition("%")[0]))
+        each for each in addresses if permits(ip_address(each.sockaddr[0].partition("%")[0]))
     ]
     if not allowed:
         found = ", ".join(address[0] for _, address in addresses)
@@ -99,7 +104,7 @@ def _permitted(addresses: list[_Address], permits: AddressPolicy | None) -> list
     return allowed
 
 
-async def _connect_first(addresses: list[_Address], timeout_s: float) -> socket.socket:
+async def _connect_first(addresses: list[Endpoint], timeout_s: float) -> socket.socket:
     """A connection to the first address that takes one; the last failure when none does."""
     failure = ImapFailure(Stage.CONNECT, Reason.NO_ADDRESS, "no address to connect to")
     for family, address in addresses:
@@ -114,9 +119,7 @@ async def _connect_first(addresses: list[_Address], timeout_s: float) -> socket.
     raise failure
 
 
-async def _connect_one(
-    family: socket.AddressFamily, address: _SocketAddress, limit: float
-) -> socket.socket:
+async def _connect_one(family: int, address: tuple[Any, ...], limit: float) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)

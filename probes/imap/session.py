@@ -16,7 +16,7 @@ from typing import Self
 import aioimaplib
 
 from probes.contract.stages import Reason
-from probes.imap.connect import connect
+from probes.imap.connect import MAILBOXES, connect
 from probes.imap.framing import KEEP_LITERAL
 from probes.imap.gather import Gathering
 from probes.imap.idling import idle_until
@@ -37,6 +37,7 @@ from probes.imap.protocol import ImapProtocol, Reply, Request
 from probes.imap.replies import quota_ratio, search_uids
 from probes.imap.view import FolderView
 from probes.imap.wire import folder_name, header_items, quoted, search_date, uid_set
+from probes.resolver import Lookups
 
 BATCH = 200
 """Messages fetched, flagged or expunged with one command."""
@@ -76,11 +77,13 @@ class FolderSession:
         header_fields: Sequence[str],
         permits: AddressPolicy | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
+        lookups: Lookups = MAILBOXES,
     ) -> Self:
         """Connect, log in and select ``folder`` (a name in Unicode) for reading and deleting.
 
         ``header_fields`` are fetched of each message; ``permits`` must agree to an address before
-        it is connected to; ``clock`` (nanoseconds) stamps the batches.
+        it is connected to; ``clock`` (nanoseconds) stamps the batches; ``lookups`` finds
+        the host's addresses.
 
         Raises:
             ImapFailure: which step failed, and why.
@@ -90,7 +93,7 @@ class FolderSession:
         if not folder.isprintable() or not folder:
             raise ValueError(f"folder {folder!r}: allowed is printable text")
         session = cls(target, folder, items, clock)
-        session._protocol = await connect(target, permits, session._make_protocol)
+        session._protocol = await connect(target, permits, session._make_protocol, lookups)
         try:
             await greet(session._protocol, session._view, target.command_timeout_s)
             await log_in(session._protocol, session._view, target)

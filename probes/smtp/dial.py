@@ -7,25 +7,25 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any, NamedTuple
 
 from probes.contract.events import Attempt
 from probes.contract.stages import Reason, Result
-from probes.smtp.model import SubmissionError
-
-
-class Endpoint(NamedTuple):
-    """An address to connect to: ``AF_INET`` or ``AF_INET6``, and what ``socket.connect`` takes."""
-
-    family: int
-    sockaddr: tuple[Any, ...]
-
+from probes.resolver import Endpoint as Endpoint  # noqa: PLC0414 - part of what this module offers
+from probes.resolver import Lookups, OwnFaultError, literal
+from probes.smtp.model import SmtpTarget, SubmissionError
 
 Resolve = Callable[[str, int, int], Awaitable[Sequence[Endpoint]]]
 """From host, port and family (``AF_UNSPEC`` for any) to endpoints, in the order to try them.
 
-Raises OSError or UnicodeError when the name has none.
+Raises OSError or UnicodeError when the name has none, and OwnFaultError when this host could not
+look it up.
 """
+
+RELAYS = Lookups("relays", 32)
+"""Looks up the relays' names, apart from all others."""
+
+PATIENCE_S = 2.0
+"""Seconds that a lookup waits for a thread: none of them is the relay's, so there must be few."""
 
 _REASONS = {
     errno.ECONNREFUSED: Reason.REFUSED,
@@ -70,28 +70,45 @@ def connection_reason(error: BaseException | None) -> tuple[Reason, str]:
     return connect_reason(error), _words(error)
 
 
-def _literal(host: str, port: int) -> Endpoint | None:
-    """The endpoint of an IP address, which needs no resolver and no thread."""
-    for family in (socket.AF_INET, socket.AF_INET6):
-        try:
-            socket.inet_pton(family, host)
-        except (OSError, ValueError):
-            continue
-        return Endpoint(family, (host, port) if family == socket.AF_INET else (host, port, 0, 0))
-    return None
-
-
 async def resolve(host: str, port: int, family: int) -> list[Endpoint]:
     """What the system's resolver says, in its order (RFC 6724), each address once.
 
     Raises:
         OSError: when there is none (``socket.gaierror``).
         UnicodeError: when ``host`` cannot be a domain name.
+        OwnFaultError: when this host lacks what it takes to ask.
     """
-    found = await asyncio.get_running_loop().getaddrinfo(
-        host, port, family=family, type=socket.SOCK_STREAM
-    )
-    return list(dict.fromkeys(Endpoint(item[0], item[4]) for item in found))
+    lookup = await RELAYS.begin(host, family, PATIENCE_S)
+    return await lookup.endpoints(port)
+
+
+async def begin_lookup(
+    target: SmtpTarget, lookups: Lookups = RELAYS, patience_s: float = PATIENCE_S
+) -> Resolve:
+    """A resolver for one attempt on ``target``, whose lookup has begun already.
+
+    So nothing of the wait for a thread is measured as the relay's; an address waits for none.
+
+    Raises:
+        OwnFaultError: when no thread was free for ``patience_s`` seconds.
+    """
+    if literal(target.host, target.port) is not None:
+        return resolve
+    lookup = await lookups.begin(target.host, _family(target.source_address), patience_s)
+
+    async def finish(host: str, port: int, family: int) -> list[Endpoint]:
+        if (host, family) != (lookup.host, lookup.family):
+            raise AssertionError(f"the lookup is of {lookup.host}, not of {host}")
+        return await lookup.endpoints(port)
+
+    return finish
+
+
+def _family(source: IPv4Address | IPv6Address | None) -> int:
+    """The addresses that can be reached from ``source``."""
+    if source is None:
+        return socket.AF_UNSPEC
+    return socket.AF_INET if source.version == 4 else socket.AF_INET6
 
 
 async def find(
@@ -100,14 +117,14 @@ async def find(
     """The endpoints of ``host`` that can be reached from ``source``.
 
     Raises:
-        SubmissionError: when there is none.
+        SubmissionError: when there is none; ``unsent`` when that is this host's own fault.
     """
-    wanted = socket.AF_UNSPEC
-    if source is not None:
-        wanted = socket.AF_INET if source.version == 4 else socket.AF_INET6
-    literal = _literal(host, port)
+    wanted = _family(source)
+    known = literal(host, port)
     try:
-        endpoints = [literal] if literal else await resolver(host, port, wanted)
+        endpoints = [known] if known else await resolver(host, port, wanted)
+    except OwnFaultError as error:
+        raise SubmissionError(Result.UNSENT, Reason.LOCAL, f"{host}: {error}") from error
     except (OSError, UnicodeError) as error:
         text = error.strerror if isinstance(error, OSError) else None
         raise SubmissionError(

@@ -3,13 +3,13 @@
 import _ssl
 import ssl
 import sys
-from functools import lru_cache
 from typing import Any
 
 from probes.contract.config.models import RelayTls
 from probes.contract.events import TlsInfo
 from probes.smtp import certificate
 from probes.smtp.model import SmtpTarget
+from probes.trust import context as context  # noqa: PLC0414 - part of what this module offers
 
 
 def must_verify(target: SmtpTarget) -> bool:
@@ -20,22 +20,6 @@ def must_verify(target: SmtpTarget) -> bool:
     if target.user is not None and not target.allow_plaintext_auth:
         return True
     return target.verify and target.tls in (RelayTls.STARTTLS, RelayTls.IMPLICIT)
-
-
-@lru_cache(maxsize=64)
-def context(ca_file: str | None, *, strict: bool) -> ssl.SSLContext:
-    """The context for all connections of a kind; making one costs more than a handshake.
-
-    A changed CA file is seen after a restart.
-
-    Raises:
-        OSError: when ``ca_file`` cannot be read or holds no certificate (``ssl.SSLError``).
-    """
-    made = ssl.create_default_context(cafile=ca_file)
-    if not strict:
-        made.check_hostname = False
-        made.verify_mode = ssl.CERT_NONE
-    return made
 
 
 def describe(

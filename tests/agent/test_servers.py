@@ -1,7 +1,10 @@
 """The agent's ports on real servers: what its policy forbids never leaves it."""
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+import asyncio
+import socket
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -16,10 +19,11 @@ from agent.servers import ImapServers, SmtpServers
 from lab.estate import Estate
 from lab.faults import ImapHung
 from lab.specs import RelaySpec
-from probes.contract.config.models import Config
+from probes.contract.config.models import Config, Relay
 from probes.contract.stages import Reason, Result, Stage
 from probes.contract.token import HEADER
-from probes.imap import ImapFailure
+from probes.imap import FolderSession, ImapFailure
+from probes.resolver import Endpoint, Lookups
 from probes.smtp import Mail
 from tests.agent.labs import KEY
 
@@ -39,16 +43,40 @@ class Bench:
         """The secrets under a policy."""
         return Secrets(policy or self.policy, as_environment(self.lab.secrets, KEY))
 
-    def smtp(self, policy: PolicyFile | None = None) -> SmtpServers:
+    def smtp(self, policy: PolicyFile | None = None, **options: Any) -> SmtpServers:
         """The relays."""
         rules = policy or self.policy
-        return SmtpServers(self.assignment, rules, self.secrets(rules), SystemClock())
+        return SmtpServers(self.assignment, rules, self.secrets(rules), SystemClock(), **options)
 
-    def imap(self, policy: PolicyFile | None = None, *, command_s: float = 5.0) -> ImapServers:
+    def imap(self, policy: PolicyFile | None = None, **options: Any) -> ImapServers:
         """The mailboxes."""
         rules = policy or self.policy
         vault = self.secrets(rules)
-        return ImapServers(self.assignment, rules, vault, SystemClock(), command_s=command_s)
+        given = {"command_s": 5.0} | options
+        return ImapServers(self.assignment, rules, vault, SystemClock(), **given)
+
+    def by_name(self, *hosts: str) -> None:
+        """Let the servers also be called ``localhost``, and the mailbox by these names, each a
+        mailbox of its own."""
+        mailbox = self.assignment.mailboxes[BOX]
+        more_boxes = {
+            host: mailbox.model_copy(
+                update={"imap": mailbox.imap.model_copy(update={"host": host})}
+            )
+            for host in hosts
+        }
+        boxes = {**self.assignment.mailboxes, **more_boxes}
+        self.assignment = replace(self.assignment, mailboxes=boxes)
+        rules = []
+        for rule in self.policy.secrets:
+            ports = {to.rpartition(":")[2] for to in rule.to}
+            more = [f"{host}:{port}" for host in ("localhost", *hosts) for port in sorted(ports)]
+            rules.append(rule.model_copy(update={"to": (*rule.to, *more)}))
+        self.policy = self.without(secrets=tuple(rules))
+
+    def relay_by_name(self) -> Relay:
+        """The relay, as ``localhost``."""
+        return self.assignment.relays["relay-a1"].model_copy(update={"host": "localhost"})
 
     def without(self, **changes: Any) -> PolicyFile:
         """The policy, changed."""
@@ -125,3 +153,95 @@ async def test_a_server_that_does_not_answer_is_given_up(bench: Bench) -> None:
     with pytest.raises(ImapFailure) as caught:
         await bench.imap(command_s=0.2).open(BOX, "INBOX")
     assert caught.value.reason is Reason.TIMEOUT
+
+
+class Names:
+    """A resolver for which names that begin with ``dead`` hang; all others are the relay's."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self.let_go = threading.Event()
+        self.hanging = threading.Semaphore(0)
+
+    def __call__(self, host: str, family: int) -> Sequence[Endpoint]:
+        if host.startswith("dead"):
+            self.hanging.release()
+            self.let_go.wait()
+            raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+        assert family in (socket.AF_UNSPEC, socket.AF_INET)
+        return [Endpoint(socket.AF_INET, (self._address, 0))]
+
+
+@pytest.fixture
+def names(bench: Bench) -> Iterator[Names]:
+    """Names that hang until the end of the test."""
+    made = Names(bench.assignment.relays["relay-a1"].host)
+    yield made
+    made.let_go.set()
+
+
+async def test_mailboxes_whose_names_hang_do_not_hold_up_relays(bench: Bench, names: Names) -> None:
+    dead = [f"dead-{number}.test" for number in range(40)]
+    bench.by_name(*dead)
+    imap = bench.imap(lookups=Lookups("mailboxes", 2, names))
+    opening = [asyncio.ensure_future(imap.open(host, "INBOX")) for host in dead]
+    for _ in range(2):
+        await asyncio.to_thread(names.hanging.acquire)
+    relays = bench.smtp(lookups=Lookups("relays", 1, names))
+    report = await relays.send(bench.relay_by_name(), MAIL, lambda: None)
+    assert (report.result, report.detail) == (Result.ACCEPTED, None)
+    # The loop's own threads are free too: what is written to disk goes through them.
+    assert await asyncio.to_thread(lambda: True)
+    for each in opening:
+        each.cancel()
+    await asyncio.gather(*opening, return_exceptions=True)
+
+
+async def test_an_agent_behind_with_its_lookups_blames_no_relay(bench: Bench, names: Names) -> None:
+    bench.by_name()
+    lookups = Lookups("relays", 1, names)
+    await lookups.begin("dead.test", socket.AF_UNSPEC, 60.0)
+    report = await bench.smtp(lookups=lookups, patience_s=0.01).send(
+        bench.relay_by_name(), MAIL, lambda: None
+    )
+    assert (report.result, report.stage, report.reason) == (
+        Result.UNSENT,
+        Stage.RESOLVE,
+        Reason.LOCAL,
+    )
+    assert "busy" in (report.detail or "")
+
+
+async def test_folders_are_opened_a_few_at_a_time(bench: Bench, names: Names) -> None:
+    bench.by_name("dead-1.test", "dead-2.test")
+    lookups = Lookups("mailboxes", 4, names)
+    imap = bench.imap(lookups=lookups, opening=2, opening_s=600.0)
+    hanging = [
+        asyncio.ensure_future(imap.open(host, "INBOX")) for host in ("dead-1.test", "dead-2.test")
+    ]
+    for _ in range(2):
+        await asyncio.to_thread(names.hanging.acquire)
+    third = asyncio.ensure_future(imap.open(BOX, "INBOX"))
+    await (await bench.imap().open(BOX, "INBOX")).close()
+    assert not third.done()
+    hanging[0].cancel()
+    await (await third).close()
+    hanging[1].cancel()
+    await asyncio.gather(*hanging, return_exceptions=True)
+
+
+async def test_servers_that_do_not_answer_make_room(bench: Bench, names: Names) -> None:
+    bench.by_name("dead-1.test")
+    lookups = Lookups("mailboxes", 4, names)
+    imap = bench.imap(lookups=lookups, opening=1, opening_s=0.01)
+    hanging = asyncio.ensure_future(imap.open("dead-1.test", "INBOX"))
+    await asyncio.to_thread(names.hanging.acquire)
+    for _ in range(3):
+        session = await imap.open(BOX, "INBOX")
+        assert isinstance(session, FolderSession)
+        await session.close()
+    assert not hanging.done()
+    names.let_go.set()
+    with pytest.raises(ImapFailure) as caught:
+        await hanging
+    assert caught.value.reason is Reason.NO_ADDRESS

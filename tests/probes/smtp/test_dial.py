@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import socket
+import threading
 from collections.abc import Sequence
 from ipaddress import ip_address
 
@@ -10,8 +11,9 @@ import pytest
 
 from probes.contract.config.models import RelayTls
 from probes.contract.stages import Reason, Result, Stage
-from probes.smtp import Endpoint, Mail, send
-from probes.smtp.dial import connect_reason, connection_reason
+from probes.resolver import Lookups, OwnFaultError
+from probes.smtp import Endpoint, Mail, resolve, send
+from probes.smtp.dial import begin_lookup, connect_reason, connection_reason
 from tests.probes.smtp.conftest import Serve, TargetOf, to_loopback
 from tests.probes.smtp.scripted import Peer
 
@@ -116,6 +118,40 @@ async def test_a_resolver_that_hangs(target: TargetOf, mail: Mail) -> None:
     assert (report.result, report.stage) == (Result.UNREACHABLE, Stage.RESOLVE)
     assert report.reason is Reason.TIMEOUT
     assert report.detail == "resolve: timed out after 0.2 s"
+
+
+async def test_a_lookup_that_this_host_could_not_make(target: TargetOf, mail: Mail) -> None:
+    async def fail(host: str, port: int, family: int) -> Sequence[Endpoint]:
+        assert host and port and family == socket.AF_UNSPEC  # noqa: PT018 - their only use
+        raise OwnFaultError("too many open files")
+
+    report = await send(target(25, host="relay.test"), mail, resolve=fail)
+    assert (report.result, report.stage) == (Result.UNSENT, Stage.RESOLVE)
+    assert report.reason is Reason.LOCAL
+    assert report.detail == "resolve: relay.test: too many open files"
+
+
+async def test_the_wait_for_a_thread_is_not_the_relays(target: TargetOf) -> None:
+    asked: list[str] = []
+    let_go = threading.Event()
+
+    def ask(host: str, family: int) -> Sequence[Endpoint]:
+        asked.append(f"{host} {family}")
+        let_go.wait()
+        return [Endpoint(socket.AF_INET, ("192.0.2.1", 0))]
+
+    lookups = Lookups("tests", 1, ask)
+    # Twice the same name is one lookup; another has to wait, and is not begun.
+    mine, again = [await begin_lookup(target(25, host="a.test"), lookups) for _ in range(2)]
+    with pytest.raises(OwnFaultError):
+        await begin_lookup(target(25, host="b.test"), lookups, 0.01)
+    assert await begin_lookup(target(25), lookups) is resolve  # an address
+    let_go.set()
+    for each in (mine, again):
+        assert await each("a.test", 25, socket.AF_UNSPEC) == [
+            Endpoint(socket.AF_INET, ("192.0.2.1", 25))
+        ]
+    assert asked == [f"a.test {socket.AF_UNSPEC.value}"]
 
 
 async def test_a_source_address_that_is_not_ours(
