@@ -13,7 +13,7 @@ import structlog
 
 from agent.air import Air
 from agent.assignment import Assignment
-from agent.clock import Clock
+from agent.clock import Clock, WallGuard
 from agent.events_file import EventsOut
 from agent.expiry import Expirer
 from agent.health import Health
@@ -88,6 +88,7 @@ class Agent:
         self._counters: Counter[str] = Counter()
         self._air = Air()
         self._watches: dict[str, MailboxWatch] = {}
+        self._wall = WallGuard()
         self._damaged = asyncio.Event()
         self._sending: asyncio.Task[None] | None = None
         self._flying: set[asyncio.Task[None]] = set()
@@ -311,7 +312,8 @@ class Agent:
     async def _trim(self) -> None:
         """Keep the spool within its bounds, and see how deep it is."""
         limits = self._limits
-        oldest_ns = self._ports.clock.now().wall_ns - round(limits.spool_age_s * 1e9)
+        believed_ns = self._wall.believed_ns(self._ports.clock.now())
+        oldest_ns = 0 if believed_ns is None else believed_ns - round(limits.spool_age_s * 1e9)
 
         def trim(store: Store) -> tuple[int, Depth]:
             dropped = store.trim(max_bytes=limits.spool_bytes, min_at_ns=oldest_ns)

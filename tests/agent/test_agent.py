@@ -131,9 +131,27 @@ def test_a_spool_past_its_bounds_drops_the_oldest_and_tells(inline_spool: Inline
         await inline_spool.run(
             lambda store: [store.append(Tick(at_ns=old_ns), old_ns) for _ in range(500)]
         )
-        await asyncio.sleep(15)
+        await asyncio.sleep(595)
+        assert stage.beats()[-1].spool.dropped == 0
+        await asyncio.sleep(20)
         assert stage.beats()[-1].spool.dropped == 500
         assert not [event for event in inline_spool.events() if isinstance(event, Tick)]
+        await stage.end()
+
+    play(story)
+
+
+def test_a_wall_clock_far_ahead_drops_no_events(inline_spool: InlineSpool) -> None:
+    async def story() -> None:
+        stage = Stage(inline_spool, limits=Limits(spool_age_s=7200.0))
+        await asyncio.sleep(660)
+        fresh = len(inline_spool.events())
+        stage.clock.step(8 * 86400.0)
+        await asyncio.sleep(3600)
+        stage.clock.step(-8 * 86400.0)
+        await asyncio.sleep(60)
+        assert stage.beats()[-1].spool.dropped == 0
+        assert len(inline_spool.events()) > fresh
         await stage.end()
 
     play(story)

@@ -1,6 +1,7 @@
 """Clocks: exact within a boot, by the wall across one."""
 
-from agent.clock import NEVER, Moment, SystemClock, at_boot, elapsed
+from agent.clock import NEVER, Moment, SystemClock, WallGuard, at_boot, elapsed
+from tests.agent.fakes import HandClock
 
 S = 1_000_000_000
 
@@ -34,3 +35,67 @@ def test_the_kernels_clocks_go_forward_in_one_boot() -> None:
     assert len(first.boot_id) == 36
     assert 0 < first.boot_ns <= second.boot_ns
     assert first.wall_ns > 1_600_000_000 * S
+
+
+# --- what may be believed of the wall clock ------------------------------------------------------
+
+DAY = 86_400.0
+
+
+def guarded(clock: HandClock) -> WallGuard:
+    """A guard that believes the clock as it is set."""
+    guard = WallGuard()
+    assert guard.believed_ns(clock.now()) is None
+    assert guard.believed_ns(clock.advance(600)) == clock.now().wall_ns
+    return guard
+
+
+def test_the_first_reading_must_stand_for_ten_minutes(clock: HandClock) -> None:
+    guard = WallGuard()
+    assert guard.believed_ns(clock.now()) is None
+    assert guard.believed_ns(clock.advance(599)) is None
+    clock.step(8 * DAY)
+    assert guard.believed_ns(clock.advance(1)) is None
+    assert guard.believed_ns(clock.advance(599)) is None
+    assert guard.believed_ns(clock.advance(1)) == clock.now().wall_ns
+
+
+def test_a_jump_ahead_is_believed_only_when_it_has_stood_for_a_day(clock: HandClock) -> None:
+    guard = guarded(clock)
+    right_ns = clock.now().wall_ns
+    clock.step(8 * DAY)
+    for hour in range(24):
+        assert guard.believed_ns(clock.now()) == right_ns + hour * 3600 * S
+        clock.advance(3600)
+    assert guard.believed_ns(clock.now()) == clock.now().wall_ns
+
+
+def test_another_jump_begins_the_day_anew_and_going_back_ends_it(clock: HandClock) -> None:
+    guard = guarded(clock)
+    clock.step(8 * DAY)
+    guard.believed_ns(clock.now())
+    clock.advance(0.9 * DAY)
+    clock.step(DAY)
+    believed = guard.believed_ns(clock.now())
+    clock.advance(0.9 * DAY)
+    assert guard.believed_ns(clock.now()) == (believed or 0) + round(0.9 * DAY * S)
+    clock.step(-9 * DAY)
+    assert guard.believed_ns(clock.now()) == clock.now().wall_ns
+    clock.step(8 * DAY)
+    assert guard.believed_ns(clock.now()) == clock.now().wall_ns - round(8 * DAY * S)
+
+
+def test_a_clock_that_is_set_back_or_slewed_is_believed_at_once(clock: HandClock) -> None:
+    guard = guarded(clock)
+    clock.step(-400 * DAY)
+    assert guard.believed_ns(clock.now()) == clock.now().wall_ns
+    for _ in range(100):
+        clock.step(0.5)
+        assert guard.believed_ns(clock.advance(10)) == clock.now().wall_ns
+
+
+def test_a_reboot_asks_for_ten_minutes_again(clock: HandClock) -> None:
+    guard = guarded(clock)
+    clock.reboot()
+    assert guard.believed_ns(clock.now()) is None
+    assert guard.believed_ns(clock.advance(600)) == clock.now().wall_ns
