@@ -115,6 +115,7 @@ class Agent:
             spool=ports.spool,
             smtp=ports.smtp,
             air=self._air,
+            watches=self._watches,
             counters=self._counters,
             rng=ports.rng,
             new_id=ports.new_id,
@@ -219,6 +220,7 @@ class Agent:
                 air=self._air.mailbox(name),
                 budget=Budget(mailbox.imap.max_commands_per_minute),
                 takes_bounces=name == self._assignment.bounces,
+                began=self._ports.clock.now(),
             )
             self._watches[name] = watch
             places = [(mailbox.folders.inbox, False)]

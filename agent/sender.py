@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -13,8 +13,9 @@ from agent.air import Air
 from agent.assignment import Assignment
 from agent.backoff import Backoff
 from agent.clock import Clock, Moment
+from agent.mailbox.watch import MailboxWatch
 from agent.ports import Smtp
-from agent.schedule import Slot
+from agent.schedule import STALE_AFTER_S, Slot
 from agent.spool.flight import Flight, FlightState
 from agent.spool.store import Store
 from agent.spool.writer import CanWait, Operation, Spool
@@ -33,11 +34,19 @@ _STILL_AWAITED = (Result.ACCEPTED, Result.UNKNOWN)
 
 @dataclass(frozen=True, slots=True)
 class Caps:
-    """How many canaries may be on their way out at once, and how many in the air."""
+    """How many canaries may be on their way out at once, and how many in the air.
+
+    Once half of ``sending`` are under way, a relay on its way to which are ``few`` gets no more, so
+    that many relays that hang leave room for those that do not. ``unread_s`` is for how long a
+    mailbox may go unread, in seconds, before it gets no more: nobody would take them away.
+    """
 
     per_relay: int = 20
+    few: int = 3
     sending: int = 500
+    per_mailbox: int = 5_000
     in_air: int = 200_000
+    unread_s: float = 600.0
 
 
 @dataclass(slots=True)
@@ -48,15 +57,52 @@ class Load:
     per_relay: Counter[str] = field(default_factory=Counter)
 
 
-def held_back(caps: Caps, load: Load, in_air: int, relay: str) -> tuple[Reason, str] | None:
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where a canary would come home: how many are awaited, and for how long it was not read."""
+
+    in_air: int = 0
+    in_mailbox: int = 0
+    unread_s: float = 0.0
+
+
+def held_back(caps: Caps, load: Load, home: Home, relay: str) -> tuple[Reason, str] | None:
     """Why a canary through that relay may not be sent now; ``None`` when it may."""
-    if load.per_relay[relay] >= caps.per_relay:
-        return Reason.RELAY_CAP, f"{load.per_relay[relay]} canaries are on their way to {relay}"
+    mine = load.per_relay[relay]
+    if mine >= caps.per_relay:
+        return Reason.RELAY_CAP, f"{mine} canaries are on their way to {relay}"
+    if home.unread_s > caps.unread_s:
+        text = f"the mailbox has not been read for {home.unread_s:.0f} s"
+        return Reason.MAILBOX_CAP, text
+    if home.in_mailbox >= caps.per_mailbox:
+        return Reason.MAILBOX_CAP, f"{home.in_mailbox} canaries are awaited in the mailbox"
     if load.sending >= caps.sending:
         return Reason.AGENT_CAP, f"{load.sending} canaries are on their way out"
-    if in_air >= caps.in_air:
-        return Reason.AGENT_CAP, f"{in_air} canaries are in the air"
+    if load.sending * 2 >= caps.sending and mine >= caps.few:
+        text = f"{load.sending} canaries are on their way out, {mine} of them to {relay}"
+        return Reason.AGENT_CAP, text
+    if home.in_air >= caps.in_air:
+        return Reason.AGENT_CAP, f"{home.in_air} canaries are in the air"
     return None
+
+
+def _stale(late_s: float) -> SendReport:
+    """What to report of a canary whose time had passed when its intent was on the disk."""
+    return SendReport(
+        result=Result.UNSENT,
+        reason=Reason.STALE,
+        detail=f"its intent was on the disk only {late_s:.1f} s after it was due",
+    )
+
+
+def _own_fault(error: Exception, *, dotted: bool) -> SendReport:
+    """What to report of an attempt that ended in a fault of our own: no relay is blamed for it."""
+    return SendReport(
+        result=Result.UNKNOWN if dotted else Result.UNSENT,
+        stage=Stage.ACCEPT if dotted else None,
+        reason=Reason.LOCAL,
+        detail=f"{type(error).__name__} inside the agent",
+    )
 
 
 class Sender:
@@ -71,6 +117,7 @@ class Sender:
         spool: Spool,
         smtp: Smtp,
         air: Air,
+        watches: Mapping[str, MailboxWatch],
         counters: Counter[str],
         rng: random.Random,
         new_id: Callable[[], str],
@@ -82,6 +129,7 @@ class Sender:
         self._spool = spool
         self._smtp = smtp
         self._air = air
+        self._watches = watches
         self._counters = counters
         self._rng = rng
         self._new_id = new_id
@@ -135,11 +183,12 @@ class Sender:
 
     async def fly(self, slot: Slot) -> None:
         """Send one canary, or say why not; returns when its attempt's end is on the disk."""
-        relay = slot.plan.path.relay
+        relay, began = slot.plan.path.relay, self._clock.now()
         if slot.stale:
             await self._hold(slot, Reason.STALE, "its time had passed when the agent came to it")
             return
-        held = held_back(self._caps, self._load, len(self._air), relay)
+        home = self._home(slot.plan.path.mailbox, began)
+        held = held_back(self._caps, self._load, home, relay)
         if held is not None:
             await self._hold(slot, *held)
             return
@@ -147,11 +196,25 @@ class Sender:
         self._load.per_relay[relay] += 1
         try:
             flight = await self._intent(slot)
-            if flight is not None:
+            if flight is None:
+                return
+            late_s = (began.wall_ns - slot.due_ns) / 1e9 + self._since(began)
+            if late_s > STALE_AFTER_S:
+                await self._end(flight, self._clock.now(), _stale(late_s))
+            else:
                 await self._attempt(flight)
         finally:
             self._load.sending -= 1
             self._load.per_relay[relay] -= 1
+
+    def _home(self, mailbox: str, now: Moment) -> Home:
+        watch = self._watches.get(mailbox)
+        unread_s = 0.0 if watch is None else watch.unread_s(now)
+        return Home(len(self._air), len(self._air.mailbox(mailbox)), unread_s)
+
+    def _since(self, began: Moment) -> float:
+        # By the boot clock: the wall clock may be set meanwhile.
+        return (self._clock.now().boot_ns - began.boot_ns) / 1e9
 
     def _draft(self, slot: Slot) -> Flight:
         return Flight(
@@ -210,26 +273,18 @@ class Sender:
         flight = flight.moved(FlightState.AWAITED, sent)
         relay = self._assignment.relays[flight.path.relay]
 
+        dots: list[Moment] = []
+
         def dot_sent() -> None:
-            now = self._clock.now()
-            self._air.expect(flight, now, dot=now)
+            dots.append(self._clock.now())
+            self._air.expect(flight, dots[-1], dot=dots[-1])
 
         try:
             report = await self._smtp.send(relay, self._mail(flight), dot_sent)
         except Exception as error:
             log.exception("a submission failed inside the agent", canary=flight.canary)
-            report = self._own_fault(flight, error)
+            report = _own_fault(error, dotted=bool(dots))
         await self._end(flight, sent, report)
-
-    def _own_fault(self, flight: Flight, error: Exception) -> SendReport:
-        """What to report of an attempt that ended in a fault of our own."""
-        dotted = self._air.mailbox(flight.path.mailbox).get(flight.canary) is not None
-        return SendReport(
-            result=Result.UNKNOWN if dotted else Result.FAILED,
-            stage=Stage.ACCEPT if dotted else None,
-            reason=Reason.LOCAL,
-            detail=f"{type(error).__name__} inside the agent",
-        )
 
     def _mail(self, flight: Flight) -> Mail:
         mailbox = self._assignment.mailboxes[flight.path.mailbox]

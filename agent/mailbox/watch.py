@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from agent.air import Air, MailboxAir
-from agent.clock import Clock, Moment
+from agent.clock import NEVER, Clock, Moment
 from agent.mailbox.cadence import Budget
 from agent.ports import Imap
 from agent.spool.writer import Spool
@@ -53,13 +53,14 @@ class FolderStatus:
 
 @dataclass(slots=True)
 class MailboxWatch:
-    """The shared state of a mailbox's folder watches."""
+    """The shared state of a mailbox's folder watches; ``began`` is when the watch began."""
 
     name: str
     config: Mailbox
     air: MailboxAir
     budget: Budget
     takes_bounces: bool = False
+    began: Moment = NEVER
     folders: dict[str, FolderStatus] = field(default_factory=dict)
 
     def watermark(self, boot_id: str) -> Moment | None:
@@ -72,6 +73,16 @@ class MailboxWatch:
         if not here or len(here) < len(checks):
             return None
         return min(here, key=lambda check: check.boot_ns)
+
+    def unread_s(self, now: Moment) -> float:
+        """Seconds since the inbox was last checked completely, or since the watch began.
+
+        By the inbox alone: a junk folder that is missing does not fill the mailbox.
+        """
+        status = self.folders.get(self.config.folders.inbox)
+        checked = None if status is None else status.checked
+        seen = [m.boot_ns for m in (self.began, checked) if m and m.boot_id == now.boot_id]
+        return (now.boot_ns - max(seen)) / 1e9 if seen else 0.0
 
     def health(self, boot_id: str) -> MailboxHealth:
         """The mailbox's state for the heartbeat: that of its worst folder."""

@@ -1,20 +1,14 @@
 """One canary's way out: durable before it is sent, one attempt, and every end recorded."""
 
 import asyncio
-import itertools
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
-from agent.air import Air
-from agent.schedule import Slot
-from agent.sender import Caps, Load, Sender, held_back
 from agent.spool.flight import FlightState
 from agent.spool.store import Cursor
 from probes.contract.config.models import Relay
-from probes.contract.events import Arrival, Intent, Interval, Submission
+from probes.contract.events import Arrival, Interval, Submission
 from probes.contract.message import envid
 from probes.contract.names import Path
 from probes.contract.stages import Reason, Result, Stage
@@ -23,59 +17,18 @@ from probes.smtp import Mail, SendReport
 from tests.agent.fakes import (
     ACCEPTED,
     INBOX,
-    KEY,
     PATH,
     RING,
     FakeSmtp,
     HandClock,
     InlineSpool,
-    assignment,
     canary_id,
     flight,
-    plan_of,
-    rng,
 )
+from tests.agent.senders import Bench, Hanging, settle
 from tests.simulation.loop import VirtualLoop
 
 OTHER_RELAY = Path("sfo", "relay-a2", INBOX)
-
-
-class Bench:
-    """A sender on a bench, with all that it needs."""
-
-    def __init__(self, spool: InlineSpool, clock: HandClock) -> None:
-        self.spool = spool
-        self.clock = clock
-        self.air = Air()
-        self.counters: Counter[str] = Counter()
-        self.numbers = itertools.count(1)
-
-    def sender(self, smtp: FakeSmtp, caps: Caps | None = None) -> Sender:
-        """A sender with those relays."""
-        return Sender(
-            replace(assignment(), revision="r1"),
-            KEY,
-            clock=self.clock,
-            spool=self.spool,
-            smtp=smtp,
-            air=self.air,
-            counters=self.counters,
-            rng=rng(),
-            new_id=lambda: canary_id(next(self.numbers)),
-            caps=caps or Caps(),
-        )
-
-    def slot(self, path: Path = PATH, *, stale: bool = False) -> Slot:
-        """A slot that is due now."""
-        return Slot(plan_of(path), self.clock.now().wall_ns, stale)
-
-    def submissions(self) -> list[Submission]:
-        """What is recorded of all attempts."""
-        return [event for event in self.spool.events() if isinstance(event, Submission)]
-
-    def intents(self) -> list[Intent]:
-        """What is recorded of all intents."""
-        return [event for event in self.spool.events() if isinstance(event, Intent)]
 
 
 @pytest.fixture
@@ -208,7 +161,7 @@ async def test_a_fault_of_our_own_is_an_end_like_any_other(bench: Bench, dot: bo
 
     await bench.sender(FakeSmtp(answer)).fly(bench.slot())
     [submission] = bench.submissions()
-    assert submission.result is (Result.UNKNOWN if dot else Result.FAILED)
+    assert submission.result is (Result.UNKNOWN if dot else Result.UNSENT)
     assert submission.reason is Reason.LOCAL
     assert submission.detail == "KeyError inside the agent"
     assert len(bench.air) == (1 if dot else 0)
@@ -249,74 +202,23 @@ async def test_a_stale_slot_is_unsent_and_said_so(bench: Bench) -> None:
     assert bench.counters == {"submissions_unsent": 1}
 
 
-class Hanging:
-    """Relays that answer when they are let."""
+async def test_a_canary_whose_intent_took_too_long_is_stale_as_well(bench: Bench) -> None:
+    smtp = FakeSmtp()
+    waits = [6.0]
 
-    def __init__(self) -> None:
-        self.let = asyncio.Event()
-        self.smtp = FakeSmtp(self._answer)
+    def slow_disk() -> None:
+        # The wall clock is set meanwhile: it is the other one that tells.
+        bench.clock.step(-3600)
+        bench.clock.advance(waits.pop() if waits else 0)
 
-    async def _answer(self, _relay: Relay, _mail: Mail, dot: Callable[[], None]) -> SendReport:
-        await self.let.wait()
-        dot()
-        return ACCEPTED
-
-
-async def settle() -> None:
-    """Let every task run as far as it can."""
-    for _ in range(10):
-        await asyncio.sleep(0)
-
-
-async def test_a_relay_that_hangs_holds_back_only_its_own(bench: Bench) -> None:
-    hanging = Hanging()
-    sender = bench.sender(hanging.smtp, Caps(per_relay=2))
-    flying = [asyncio.create_task(sender.fly(bench.slot())) for _ in range(3)]
-    flying += [asyncio.create_task(sender.fly(bench.slot(OTHER_RELAY))) for _ in range(2)]
-    await settle()
-    assert sender.sending == 4
-    [held] = bench.submissions()
-    assert (held.result, held.reason) == (Result.UNSENT, Reason.RELAY_CAP)
-    assert held.detail == "2 canaries are on their way to relay-a1"
-    hanging.let.set()
-    await asyncio.gather(*flying)
-    assert sender.sending == 0
-    assert bench.counters == {"submissions_accepted": 4, "submissions_unsent": 1}
-    await sender.fly(bench.slot())
-    assert bench.counters["submissions_accepted"] == 5
-
-
-async def test_all_that_is_under_way_is_bounded(bench: Bench) -> None:
-    hanging = Hanging()
-    sender = bench.sender(hanging.smtp, Caps(sending=1))
-    flying = [asyncio.create_task(sender.fly(bench.slot(p))) for p in (PATH, OTHER_RELAY)]
-    await settle()
-    [held] = bench.submissions()
-    assert (held.path, held.reason) == (OTHER_RELAY, Reason.AGENT_CAP)
-    hanging.let.set()
-    await asyncio.gather(*flying)
-
-
-async def test_all_that_is_in_the_air_is_bounded(bench: Bench) -> None:
-    sender = bench.sender(FakeSmtp(), Caps(in_air=1))
-    await sender.fly(bench.slot())
-    await sender.fly(bench.slot())
-    assert [one.reason for one in bench.submissions()] == [None, Reason.AGENT_CAP]
-    assert bench.submissions()[1].detail == "1 canaries are in the air"
-
-
-def test_which_cap_holds_back() -> None:
-    caps = Caps(per_relay=2, sending=5, in_air=9)
-    assert held_back(caps, Load(4, Counter(a=1)), 8, "a") is None
-    relay, agent = Reason.RELAY_CAP, Reason.AGENT_CAP
-    for load, in_air, reason in (
-        (Load(4, Counter(a=2)), 8, relay),
-        (Load(5, Counter(a=1)), 8, agent),
-        (Load(4, Counter(a=1)), 9, agent),
-    ):
-        held = held_back(caps, load, in_air, "a")
-        assert held is not None
-        assert held[0] is reason
+    bench.spool.before_run = slow_disk
+    await bench.sender(smtp).fly(bench.slot())
+    assert smtp.mails == []
+    [submission] = bench.submissions()
+    assert (submission.result, submission.reason) == (Result.UNSENT, Reason.STALE)
+    assert submission.detail == "its intent was on the disk only 6.0 s after it was due"
+    assert bench.spool.store.flights() == []
+    assert (len(bench.air), bench.counters) == (0, {"submissions_unsent": 1})
 
 
 # --- a spool that fails ---------------------------------------------------------------------

@@ -79,3 +79,17 @@ def test_a_folder_that_has_not_started_is_not_ok(bench: Bench) -> None:
     bench.watch.folders = {"INBOX": FolderStatus()}
     health = bench.watch.health("boot-1")
     assert (health.state, health.detail, health.quota_used) == ("starting", None, None)
+
+
+def test_how_long_a_mailbox_goes_unread_is_told_by_its_inbox_alone(
+    bench: Bench, clock: HandClock
+) -> None:
+    bench.watch.began = clock.now()
+    bench.watch.folders = {"INBOX": FolderStatus(), "Junk": FolderStatus("down")}
+    assert bench.watch.unread_s(clock.advance(30)) == 30.0
+    bench.watch.folders["INBOX"].checked = clock.now()
+    assert bench.watch.unread_s(clock.advance(7)) == 7.0
+    # What was checked in another boot, or by the run before, does not count against this one.
+    clock.reboot()
+    bench.watch.began = clock.now()
+    assert bench.watch.unread_s(clock.advance(3)) == 3.0
