@@ -3,7 +3,8 @@
 Each sub-command lives beside the code it runs and is imported when it is called, so that
 ``mailcanary --help`` stays fast however much the sub-commands need.
 
-Exit codes: 0 it worked; 1 it did not, and standard error says why; 2 the command line is wrong.
+Exit codes: 0 it worked; 1 it did not, and standard error says why; 2 what it was told is wrong: the
+command line, the configuration, the policy.
 ``mailcanary probe --nagios`` uses a Nagios plugin's (0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN).
 """
 
@@ -11,7 +12,7 @@ import contextlib
 import importlib
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from agent.embedded import Take
 
 __version__ = "0.1.0"
+
+_NAGIOS_UNKNOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,14 +187,32 @@ async def _demo_agent(
 
 
 def main(args: list[str] | None = None) -> Any:
-    """Run the command line; errors that mailcanary foresees are one clear text and exit code 1."""
+    """Run the command line; errors that mailcanary foresees are one clear text, no traceback."""
     from probes.contract.errors import MailcanaryError
 
+    if "--nagios" in (sys.argv[1:] if args is None else args):
+        _as_plugin(args)
     try:
         return app(args)
     except MailcanaryError as error:
         sys.stderr.write(f"{error}\n")
-        sys.exit(1)
+        sys.exit(error.exit_code)
+
+
+def _as_plugin(args: list[str] | None) -> NoReturn:
+    """Run as a Nagios plugin: whatever goes wrong in the plugin itself is UNKNOWN, in one line.
+
+    Exit codes 1 and 2 mean WARNING and CRITICAL there, so neither a wrong option nor a fault of
+    ours may end with one.
+    """
+    try:
+        # Not standalone, it gives the command's exit code and raises what it would have printed.
+        code = app(args, standalone_mode=False)
+    except Exception as error:  # noqa: BLE001 - a monitoring system reads the one line
+        text = getattr(error, "message", "") or f"{type(error).__name__}: {error}"
+        sys.stdout.write(f"MAIL UNKNOWN - {' '.join(text.split()).replace('|', '/')}\n")
+        sys.exit(_NAGIOS_UNKNOWN)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ from probes.contract.plan import PathPlan, plan
 class AssignmentError(MailcanaryError):
     """The configuration has no work for this agent, or not enough to do it."""
 
+    exit_code = 2
+
 
 @dataclass(frozen=True, slots=True)
 class Assignment:

@@ -63,11 +63,27 @@ def test_a_wrong_command_line_exits_with_2(args: tuple[str, ...]) -> None:
     assert shown.stderr
 
 
-def test_an_error_that_is_foreseen_is_a_text_and_exit_code_1(tmp_path: object) -> None:
+def test_a_configuration_that_cannot_be_used_is_a_text_and_exit_code_2(tmp_path: object) -> None:
     shown = run("agent", "--config", f"{tmp_path}/none.yaml")
-    assert shown.returncode == 1
+    assert shown.returncode == 2
     assert f"{tmp_path}/none.yaml" in shown.stderr
     assert "Traceback" not in shown.stderr
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("probe", "--nagios", "--frobnicate"),
+        ("probe", "--nagios"),
+        ("probe", "--nagios", "--config", "/nowhere/mailcanary.yaml"),
+        ("check", "--nagios"),
+    ],
+)
+def test_a_plugin_that_cannot_do_its_work_is_unknown_in_one_line(args: tuple[str, ...]) -> None:
+    shown = run(*args)
+    assert shown.returncode == 3
+    (line,) = shown.stdout.splitlines()
+    assert line.startswith("MAIL UNKNOWN - ")
 
 
 def test_no_color_is_respected() -> None:

@@ -30,7 +30,12 @@ def agent(
         Path, typer.Option("--config", help="The configuration; customers.d beside it is read too.")
     ],
     name: Annotated[
-        str | None, typer.Option("--name", help="Which of its agents this is; the only one if one.")
+        str | None,
+        typer.Option(
+            "--name",
+            envvar="MAILCANARY_AGENT",
+            help="Which of its agents this is; the only one if one.",
+        ),
     ] = None,
     policy: Annotated[
         Path | None, typer.Option("--policy", help="The policy; policy.yaml beside the config.")

@@ -15,7 +15,12 @@ def doctor(
         Path | None, typer.Option("--policy", help="The policy; policy.yaml beside the config.")
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--name", help="Which of its agents this is; the only one if one.")
+        str | None,
+        typer.Option(
+            "--name",
+            envvar="MAILCANARY_AGENT",
+            help="Which of its agents this is; the only one if one.",
+        ),
     ] = None,
     state: Annotated[
         Path, typer.Option("--state", help="Where the agent keeps spool and flights.")

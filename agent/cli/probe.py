@@ -76,7 +76,7 @@ def _show(shot: "Shot", thresholds: "Thresholds", *, as_json: bool) -> int:
         typer.echo(json.dumps(to_json(shot)))
     else:
         console = Console()
-        console.print(table(shot))
+        console.print(table(shot, console.width))
         console.print(legend())
         console.print(text.partition(" | ")[0], highlight=False)
     return 0 if state in (State.OK, State.WARNING) else 1
@@ -87,7 +87,10 @@ def probe(
         Path, typer.Option("--config", help="The configuration; customers.d beside it is read too.")
     ],
     name: Annotated[
-        str | None, typer.Option("--name", help="As which of its agents; the only one if one.")
+        str | None,
+        typer.Option(
+            "--name", envvar="MAILCANARY_AGENT", help="As which of its agents; the only one if one."
+        ),
     ] = None,
     policy: Annotated[
         Path | None, typer.Option("--policy", help="The policy; policy.yaml beside the config.")
@@ -122,6 +125,7 @@ def probe(
     them. Exit code 0 when all came home, 1 when not; with --nagios a Nagios plugin's.
     """
     from agent.shot.nagios import Thresholds, plugin
+    from agent.shot.shoot import ShotError
     from probes.contract.errors import MailcanaryError
 
     try:
@@ -131,6 +135,11 @@ def probe(
             _seconds(warning, "--warning", deadline_s / 2),
             _seconds(critical, "--critical", deadline_s),
         )
+        if thresholds.warning_s > thresholds.critical_s:
+            raise ShotError(
+                f"--warning: found {thresholds.warning_s:g} s, allowed is at most --critical's "
+                f"{thresholds.critical_s:g} s"
+            )
         shot = _fire(assignment, rules, _seconds(wait, "--wait", deadline_s + 5.0))
     except MailcanaryError as error:
         if not nagios:

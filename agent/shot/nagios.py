@@ -88,24 +88,37 @@ def _perf(flown: Flown, thresholds: Thresholds) -> str:
     return f"'{label}'={value};{thresholds.warning_s:g};{thresholds.critical_s:g};0"
 
 
+def _blind(shot: Shot) -> list[str]:
+    """Mailboxes that are not read whole: a canary could lie unseen in a folder of theirs."""
+    return [
+        f"mailbox {name} {health.state}: {health.detail or 'not read yet'}"
+        for name, health in sorted(shot.mailboxes.items())
+        if health.state not in ("ok", "starting")
+    ]
+
+
 def plugin(shot: Shot, thresholds: Thresholds) -> tuple[State, str]:
     """The exit code and the plugin's output."""
     judged = [
         (judge(flown, thresholds, shot.mailboxes.get(flown.path.mailbox)), flown)
         for flown in shot.flown
     ]
-    state = max((state for state, _ in judged), key=_ORDER.index, default=State.UNKNOWN)
-    good = sum(found is State.OK for found, _ in judged)
-    text = f"MAIL {state.name} - {good} of {len(judged)} canaries came home in time"
+    states = [state for state, _ in judged]
+    blind = _blind(shot)
+    if blind:
+        states.append(State.WARNING)
+    state = max(states, key=_ORDER.index, default=State.UNKNOWN)
+    home = sum(found in (State.OK, State.WARNING) for found, _ in judged)
+    text = f"MAIL {state.name} - {home} of {len(judged)} canaries came home in time"
     bad = [
         f"{flown.path.relay} to {flown.path.mailbox}: "
         f"{why(flown, shot.mailboxes.get(flown.path.mailbox))}"
         for found, flown in judged
         if found is not State.OK
-    ]
+    ] + blind
     if bad:
         text += "; " + "; ".join(bad[:3]) + (f"; and {len(bad) - 3} more" if len(bad) > 3 else "")
     perf = [_perf(flown, thresholds) for _, flown in judged]
-    perf.append(f"delivered={good};;;0;{len(judged)}")
+    perf.append(f"delivered={home};;;0;{len(judged)}")
     lines = [f"{_clean(text)} | {' '.join(perf)}", *(_clean(line) for line in bad[3:])]
     return state, "\n".join(lines)

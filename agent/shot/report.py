@@ -3,6 +3,7 @@
 from typing import Any
 
 import msgspec
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -11,7 +12,8 @@ from agent.shot.shoot import Flown, Shot
 from probes.contract.outcome import Outcome
 from probes.contract.stages import SUBMISSION_STAGES, Stage
 
-_WIDTH = 40
+_BAR, _LEAST_BAR = 40, 10
+_ROOM_BESIDE = 130
 _STYLES = {
     Stage.RESOLVE: "cyan",
     Stage.CONNECT: "blue",
@@ -55,12 +57,12 @@ def _sign(stage: str) -> str:
     return "─" if stage == Stage.TRANSIT else stage[0].upper()
 
 
-def bar(flown: Flown, longest: float) -> Text:
-    """The journey as a bar, to scale: ``longest`` seconds fill it."""
+def bar(flown: Flown, longest: float, width: int = _BAR) -> Text:
+    """The journey as a bar, to scale: ``longest`` seconds fill its ``width`` columns."""
     found = parts(flown)
     text = Text()
     for (stage, _), columns in zip(
-        found.items(), widths(list(found.values()), _WIDTH, longest), strict=True
+        found.items(), widths(list(found.values()), width, longest), strict=True
     ):
         text.append(_sign(stage) * columns, _STYLES[Stage(stage)])
     return text
@@ -75,25 +77,40 @@ def legend() -> Text:
     return text
 
 
-def table(shot: Shot) -> Table:
-    """One row for each path."""
+def table(shot: Shot, width: int) -> RenderableType:
+    """One row for each path, in ``width`` columns.
+
+    Where there is no room for what was seen beside the bars, it follows below, path by path.
+    """
+    beside = width >= _ROOM_BESIDE
     shown = Table(pad_edge=False)
-    for title in ("relay", "mailbox", "outcome", "delay", "where the time went", "what was seen"):
-        shown.add_column(title, no_wrap=title != "what was seen")
+    for title in ("relay", "mailbox", "outcome", "delay", "where the time went"):
+        shown.add_column(title, no_wrap=True)
+    if beside:
+        shown.add_column("what was seen")
+    names = max((len(f.path.relay) + len(f.path.mailbox) for f in shot.flown), default=0)
+    columns = max(_LEAST_BAR, min(_BAR, width - names - (80 if beside else 38)))
     longest = max((sum(parts(flown).values()) for flown in shot.flown), default=0.0)
+    below = []
     for flown in shot.flown:
-        verdict = flown.verdict
-        delay = verdict.delay
-        good = verdict.outcome in _GOOD
-        shown.add_row(
-            flown.path.relay,
-            flown.path.mailbox,
-            Text(verdict.outcome, "green" if good else "bold red"),
-            "" if delay is None else f"{delay.hi * 1000:.0f} ms",
-            bar(flown, longest),
-            _seen(flown, shot),
-        )
-    return shown
+        seen = _seen(flown, shot)
+        cells = _cells(flown, bar(flown, longest, columns))
+        shown.add_row(*cells, *([seen] if beside else []))
+        if seen and not beside:
+            below.append(Text(f"{flown.path.relay} to {flown.path.mailbox}: {seen}"))
+    return Group(shown, *below)
+
+
+def _cells(flown: Flown, journey: Text) -> list[str | Text]:
+    verdict = flown.verdict
+    delay = verdict.delay
+    return [
+        flown.path.relay,
+        flown.path.mailbox,
+        Text(verdict.outcome, "green" if verdict.outcome in _GOOD else "bold red"),
+        "" if delay is None else f"{delay.hi * 1000:.0f} ms",
+        journey,
+    ]
 
 
 def _seen(flown: Flown, shot: Shot) -> str:

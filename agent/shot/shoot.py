@@ -36,6 +36,8 @@ _NAME_MAX = 63
 class ShotError(MailcanaryError):
     """The shot cannot be fired as asked."""
 
+    exit_code = 2
+
 
 @dataclass(slots=True)
 class Flown:

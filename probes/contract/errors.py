@@ -24,11 +24,19 @@ class Problem:
 
 
 class MailcanaryError(Exception):
-    """The base of all errors that mailcanary raises on purpose."""
+    """The base of all errors that mailcanary raises on purpose.
+
+    ``exit_code`` is what the command ends with: 2 where what it was told is wrong, so that trying
+    again mends nothing, else 1.
+    """
+
+    exit_code = 1
 
 
 class ConfigError(MailcanaryError, ValueError):
     """A configuration that cannot be used; carries every problem found, not only the first."""
+
+    exit_code = 2
 
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = sorted(problems)

@@ -70,9 +70,9 @@ def test_the_command_line_is_one_that_the_agent_understands(tmp_path: Path) -> N
         [sys.executable, "-m", "mailcanary", *arguments],
         check=False, capture_output=True, text=True, cwd=ROOT,
     )  # fmt: skip
-    # Understood, and refused for what it names: 2 would be a wrong command line.
-    assert done.returncode == 1, done.stderr
-    assert f"{tmp_path}/mailcanary.yaml" in done.stderr
+    # Understood, and refused only for the configuration, which is not there.
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith(f"{tmp_path}/mailcanary.yaml: found no such file")
 
 
 ANALYZE = shutil.which("systemd-analyze")

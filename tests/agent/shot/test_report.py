@@ -1,0 +1,72 @@
+"""A shot's table, its bars, and its JSON."""
+
+import io
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from agent.shot.report import as_json, bar, legend, parts, table, widths
+from agent.shot.shoot import Shot
+from probes.contract.stages import Result
+from tests.agent.shot.test_nagios import READ, flown, seen, sent
+
+SECONDS = st.lists(st.floats(0, 100), max_size=12)
+
+
+@given(seconds=SECONDS, width=st.integers(1, 100))
+def test_the_parts_of_a_bar_fill_it_exactly_and_none_is_negative(
+    seconds: list[float], width: int
+) -> None:
+    columns = widths(seconds, width, sum(seconds))
+    assert len(columns) == len(seconds)
+    assert all(count >= 0 for count in columns)
+    if sum(seconds) > 0:
+        assert sum(columns) == width
+
+
+def test_transit_is_what_the_phases_leave_of_the_delay() -> None:
+    submission = sent("a1")
+    submission.phases.update({"connect": 0.25, "accept": 0.5, "unheard-of": 9.0})
+    canary = flown("a1", submission, seen("a1", 1.9, 2.0))
+    assert parts(canary) == {"connect": 0.25, "accept": 0.5, "transit": 1.25}
+    assert bar(canary, 2.0, 8).plain == "CAA─────"
+
+
+def test_every_sign_of_a_bar_is_in_the_legend() -> None:
+    assert "C connect" in legend().plain
+    assert "─ transit" in legend().plain
+
+
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_names_outcomes_and_reasons_are_whole_at_every_width(width: int) -> None:
+    shot = Shot(
+        (
+            flown("relay-a1", sent("relay-a1"), seen("relay-a1", 1.0, 1.2)),
+            flown("relay-a2", sent("relay-a2", Result.UNREACHABLE, "connect: timed out")),
+        ),
+        READ,
+        1.0,
+    )
+    out = io.StringIO()
+    Console(file=out, width=width).print(table(shot, width))
+    shown = out.getvalue()
+    for text in ("relay-a1", "relay-a2", "acme/inbox", "delivered", "unreachable", "1200 ms"):
+        assert text in shown
+    assert "connect: timed out" in " ".join(shown.split())
+    assert "…" not in shown
+
+
+def test_the_json_has_every_event_and_verdict() -> None:
+    shot = Shot((flown("a1", sent("a1"), seen("a1", 1.0, 1.2)),), READ, 1.23456)
+    result = json.loads(json.dumps(as_json(shot)))
+    (canary,) = result["canaries"]
+    assert canary["path"] == {"agent": "sfo", "relay": "a1", "mailbox": "acme/inbox"}
+    assert canary["verdict"]["outcome"] == "delivered"
+    assert canary["submission"]["result"] == "accepted"
+    assert canary["arrival"]["delay"] == {"lo": 1.0, "hi": 1.2}
+    assert canary["bounce"] is None
+    assert result["mailboxes"]["acme/inbox"]["state"] == "ok"
+    assert result["waited_s"] == 1.235

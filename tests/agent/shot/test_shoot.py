@@ -1,0 +1,73 @@
+"""Selecting paths, keeping budgets, flying under a name of its own; and one shot in the lab."""
+
+from dataclasses import replace
+
+import pytest
+
+from agent.assignment import Assignment, assign
+from agent.embedded import as_environment, trusting_policy
+from agent.shot.shoot import ShotError, check_budgets, renamed, select, shoot
+from lab.estate import Estate
+from lab.faults import InboundFiltered
+from probes.contract.config.models import Config
+from probes.contract.names import is_name
+from probes.contract.outcome import Outcome
+from tests.agent.fakes import assignment
+
+
+def test_no_names_select_every_path_and_names_select_theirs() -> None:
+    paths = assignment().paths
+    relay, mailbox = paths[0].path.relay, paths[0].path.mailbox
+    assert select(paths, [], []) == list(paths)
+    assert {plan.path.relay for plan in select(paths, [relay], [])} == {relay}
+    assert {plan.path.mailbox for plan in select(paths, [], [mailbox])} == {mailbox}
+
+
+def test_all_unknown_names_are_told_at_once() -> None:
+    with pytest.raises(ShotError) as caught:
+        select(assignment().paths, ["nope"], ["no/where"])
+    first, second = str(caught.value).splitlines()
+    assert first.startswith("--relay nope: found no path with it, allowed is one of ")
+    assert second.startswith("--mailbox no/where: ")
+
+
+def test_a_shot_that_would_flood_a_mailbox_or_a_relay_is_refused() -> None:
+    work = assignment()
+    plan = work.paths[0]
+    with pytest.raises(ShotError) as caught:
+        check_budgets([plan] * 1000, work)
+    text = str(caught.value)
+    assert f"mailbox {plan.path.mailbox}: found 1000 canaries at once" in text
+    assert f"relay {plan.path.relay}: found 1000 canaries at once" in text
+    check_budgets([plan], work)
+
+
+@pytest.mark.parametrize("name", ["sfo", "a" * 63, "a" * 40 + "-._" + "b" * 20])
+def test_a_shot_flies_under_a_name_of_its_own(name: str) -> None:
+    work = replace(assignment(), agent=name)
+    shot: Assignment = renamed(work, work.paths, "a1b2c3")
+    assert shot.agent != name
+    assert shot.agent.endswith(".probe-a1b2c3")
+    assert is_name(shot.agent)
+    assert {plan.path.agent for plan in shot.paths} == {shot.agent}
+    assert [plan.path.relay for plan in shot.paths] == [plan.path.relay for plan in work.paths]
+
+
+async def test_one_shot_through_each_relay_and_nothing_is_left_behind(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path_factory.mktemp("shot")))
+    async with Estate(["relay-1", "relay-2"], ["acme/inbox"]) as estate:
+        await estate.order(InboundFiltered(), relays=["relay-2"])
+        config = Config.model_validate(estate.config_document(timeouts={"connect": "200ms"}))
+        work = assign(config)
+        shot = await shoot(
+            renamed(work, work.paths, "a1b2c3"),
+            trusting_policy(config),
+            as_environment(estate.secrets, "k" * 32),
+            wait_s=30.0,
+            version="1",
+        )
+        outcomes = {one.path.relay: one.verdict.outcome for one in shot.flown}
+        assert outcomes == {"relay-1": Outcome.DELIVERED, "relay-2": Outcome.UNREACHABLE}
+        assert await estate.mailboxes["acme/inbox"].contents("INBOX") == {}

@@ -1,0 +1,34 @@
+"""The lab on its own: what it writes can be used, and it takes orders."""
+
+from pathlib import Path
+
+from agent.policy.load import find_policy
+from agent.policy.secrets import Secrets
+from agent.settings_files import load_config
+from lab.__main__ import obey, write
+from lab.estate import Estate
+from lab.faults import OutboundFiltered
+
+
+async def test_what_it_writes_is_a_configuration_with_its_policy(tmp_path: Path) -> None:
+    async with Estate(["relay-1"], ["acme/inbox"]) as estate:
+        write(tmp_path, estate.config_document(), estate.secrets)
+        config = load_config(tmp_path / "mailcanary.yaml")
+        vault = Secrets(find_policy(tmp_path / "mailcanary.yaml"), {})
+        assert vault.key_ring().current.id == "lab"
+        (imap,) = [
+            box.imap for one in config.customers for box in one.mailboxes if "acme" in one.name
+        ]
+        grant = vault.grant(imap.secret, imap.host, imap.port)
+        assert grant.secret.reveal() == estate.mailboxes["acme/inbox"].password
+
+
+async def test_it_takes_orders_and_says_what_it_cannot_do() -> None:
+    async with Estate(["relay-1", "relay-2"], ["acme/inbox"]) as estate:
+        assert await obey(estate, "OutboundFiltered relay-2\n") == "OutboundFiltered on relay-2"
+        (order,) = estate.faults
+        assert isinstance(order.fault, OutboundFiltered)
+        assert "there are relay-1, relay-2" in await obey(estate, "OutboundFiltered nope")
+        assert "allowed is clear, or a fault" in await obey(estate, "os")
+        assert await obey(estate, "clear") == "all faults are gone"
+        assert estate.faults == ()
