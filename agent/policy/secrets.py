@@ -78,7 +78,7 @@ class Secrets:
         try:
             return Key(key.id, secret)
         except ValueError as error:
-            raise SecretError(str(error)) from None
+            raise SecretError(f"secret {key.secret}: {error}") from None
 
     def _read(self, name: str) -> Secret:
         looked = []

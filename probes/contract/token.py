@@ -57,9 +57,11 @@ class Key:
             raise ValueError(
                 f"key id {self.id!r}: allowed are 1 to 64 letters, digits, '.', '_', '-'"
             )
-        if len(self.secret.reveal().encode()) < MIN_KEY_BYTES:
+        found = len(self.secret.reveal().encode())
+        if found < MIN_KEY_BYTES:
             raise ValueError(
-                f"key {self.id!r}: allowed are secrets of at least {MIN_KEY_BYTES} bytes"
+                f"key {self.id!r}: found a secret of {found} bytes, allowed are at least "
+                f"{MIN_KEY_BYTES} bytes"
             )
 
 
