@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from agent.backoff import Backoff
-from agent.clock import NEVER, Moment, at_boot
+from agent.clock import NEVER, Moment, WallGuard, at_boot
 from agent.mailbox import upkeep
 from agent.mailbox.account import fingerprint
 from agent.mailbox.arrivals import Look
@@ -80,6 +80,9 @@ class FolderWatch:
         self._uncounted = ""
         self._saved_uid = 0
         self._upkeep_ns = 0
+        self._swept_to = 0
+        self._wall = WallGuard()
+        self._server = upkeep.ServerClock()
         self._idle_from_ns = 0
         self._backoff = Backoff(reader.rng)
         watch.air.on_expect(self._wake.set)
@@ -214,6 +217,7 @@ class FolderWatch:
         cursor = replace(self._at(), next_uid=batch.next_uid, checked=checked or NEVER)
         if batch.messages:
             look = Look(_sure(before), at_boot(now, batch.seen_ns))
+            self._server.note(batch.messages, batch.seen_ns)
             where = Where(
                 self._folder,
                 self._junk,
@@ -291,6 +295,7 @@ class FolderWatch:
     async def _keep_up(self, session: FolderSession) -> None:
         """Once in a while, when nothing young is in flight: the quota, and old canaries."""
         now = self._reader.clock.now()
+        believed_ns = self._wall.believed_ns(now)
         age = self._watch.air.youngest_age_s(now)
         if now.boot_ns < self._upkeep_ns or (age is not None and age < _CLEAN_AFTER_S):
             return
@@ -298,14 +303,19 @@ class FolderWatch:
         wait_s = upkeep.FIRST_AFTER_S if first else upkeep.EVERY_S
         self._upkeep_ns = now.boot_ns + round(wait_s * 1e9)
         self._status.quota_used = await session.quota()
-        if not first:
-            removed = await upkeep.sweep(
-                session,
-                self._reader.ring,
-                now_ns=now.wall_ns,
-                remember_s=self._reader.remember_s,
-            )
-            self._reader.counters["orphans_removed"] += removed
+        if first or believed_ns is None:
+            return
+        swept = await upkeep.sweep(
+            session,
+            self._reader.ring,
+            now_ns=self._server.at_most_ns(believed_ns, now.boot_ns),
+            remember_s=self._reader.remember_s,
+            after=self._swept_to,
+        )
+        self._reader.counters["orphans_removed"] += swept.removed
+        self._swept_to = swept.after
+        if swept.after:
+            self._upkeep_ns = now.boot_ns + round(upkeep.MORE_AFTER_S * 1e9)
 
     async def _pause(self, session: FolderSession, began_ns: int) -> None:
         """Wait until the next check is due: its time has come, or the server has news.
