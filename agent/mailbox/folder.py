@@ -245,7 +245,7 @@ class FolderWatch:
         for uid, event in finds:
             self._garbage.append(uid)
             self._count_garbage()
-            if ends_flight(event):
+            if event is not None and ends_flight(event):
                 self._reader.air.mailbox(event.path.mailbox).forget(event.canary)
 
     # --- between checks ---------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """From a batch of fetched mails to the events that they give: arrivals and bounces."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from probes.contract.token import Judgement, Token
 from probes.headers.dsn import parse_dsn
 from probes.imap import Message
 
-Find = tuple[int, Arrival | Bounce]
+Find = tuple[int, Arrival | Bounce | None]
+"""A mail's UID and what it says; ``None`` for one that is only to be deleted."""
 Fetch = Callable[[int], Awaitable[bytes | None]]
 
 
@@ -32,6 +34,10 @@ class Where:
     uidvalidity: int
     known_only_below: int = 0
     uncounted: str = ""
+
+    def place(self, mailbox: str, uid: int) -> tuple[str, str, int, int]:
+        """One of its mails, among those of all mailboxes."""
+        return mailbox, self.folder, self.uidvalidity, uid
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +117,9 @@ def _arrivals(
         flight = flights.get(item.token.canary)
         if flight is None and _is_old_news(item, where):
             continue
+        if not reader.told.tell(item.token.canary, where.place(watch.name, uid)):
+            finds.append((uid, None))
+            continue
         event = arrival(
             item.token,
             item.fields,
@@ -134,24 +143,43 @@ async def _known_path(reader: Reader, canary: str) -> Path | None:
     return known[canary].path if canary in known else None
 
 
+async def _may_fetch(watch: MailboxWatch, reader: Reader) -> None:
+    """Wait until the mailbox's command budget allows another command."""
+    wait_s = watch.budget.take(reader.clock.now().boot_ns / 1e9)
+    if wait_s > 0:
+        await asyncio.sleep(wait_s)
+
+
 async def _bounces(
-    reader: Reader, messages: Sequence[Message], fetch: Fetch, seen_ns: int
+    watch: MailboxWatch,
+    reader: Reader,
+    where: Where,
+    messages: Sequence[Message],
+    fetch: Fetch,
+    seen_ns: int,
 ) -> tuple[list[Find], int]:
-    """Bounce events, and how many bounces were about none of this agent's canaries."""
+    """Bounce events, and how many bounces were about none of this agent's canaries.
+
+    A mail gives one event for a canary and an action, however many recipients it names: a canary
+    has one.
+    """
     finds: list[Find] = []
     foreign = 0
     for message in messages:
-        mine = False
+        said: dict[tuple[str, str], Bounce | None] = {}
+        await _may_fetch(watch, reader)
         for report in parse_dsn(await fetch(message.uid) or b""):
             token = token_of(report, reader.ring, reader.agent)
             canary = canary_id(report, token)
-            if canary is None:
+            if canary is None or (canary, report.action) in said:
                 continue
             path = await _known_path(reader, canary) if token is None else token.path
-            if path is not None:
-                mine = True
-                finds.append((message.uid, bounce(report, canary, path, seen_ns)))
-        foreign += not mine
+            event = None if path is None else bounce(report, canary, path, seen_ns)
+            said[canary, report.action] = event
+        place = where.place(watch.name, message.uid)
+        for event in mine:
+            new = reader.told.tell(f"{event.action} {event.canary}", place)
+            finds.append((message.uid, event if new else None))
     return finds, foreign
 
 
@@ -177,7 +205,8 @@ async def take(
     counts[f"canaries_{Judgement.REPLAYED}"] += old
     finds = _arrivals(watch, reader, where, candidates, flights, look)
     counts["canaries_arrived"] += len(finds)
-    bounced, foreign = await _bounces(reader, suspects, fetch, look.seen.wall_ns)
+    bounced, foreign = await _bounces(watch, reader, where, suspects, fetch, look.seen.wall_ns)
     counts["bounces"] += len(bounced)
+    counts["copies_not_told"] += sum(event is None for _, event in (*finds, *bounced))
     counts["bounces_foreign"] += foreign
     return sorted([*finds, *bounced], key=lambda find: find[0]), counts

@@ -1,7 +1,7 @@
 """One mailbox as the agent sees it: its folders, its watermark, its budget."""
 
 import random
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -13,6 +13,37 @@ from agent.spool.writer import Spool
 from probes.contract.config.models import Mailbox, Relay
 from probes.contract.events import MailboxHealth
 from probes.contract.token import KeyRing
+
+Place = tuple[str, str, int, int]
+"""Mailbox, folder, UIDVALIDITY and UID of a mail."""
+
+
+class Told:
+    """Where the last canaries were seen, so that one that comes a thousand times is told of a few.
+
+    Places, not counts: a batch that could not be written down is taken again, and must give the
+    same again. The oldest canaries are forgotten first.
+    """
+
+    def __init__(self, *, copies: int = 10, canaries: int = 20_000) -> None:
+        self._copies = copies
+        self._canaries = canaries
+        self._places: OrderedDict[str, tuple[Place, ...]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def tell(self, about: str, place: Place) -> bool:
+        """Whether to tell of what is about that and lies there; notes it if so."""
+        places = self._places.get(about, ())
+        if place not in places:
+            if len(places) >= self._copies:
+                return False
+            self._places[about] = (*places, place)
+        self._places.move_to_end(about)
+        while len(self._places) > self._canaries:
+            self._places.popitem(last=False)
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +68,7 @@ class Reader:
     remember_s: float
     wall_error_s: float = 1.0
     rebuilt: bool = False
+    told: Told = field(default_factory=Told)
 
 
 @dataclass(slots=True)

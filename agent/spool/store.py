@@ -231,16 +231,20 @@ class Store:
         mailbox: str,
         folder: str,
         cursor: Cursor,
-        found: Sequence[tuple[int, Arrival | Bounce]],
+        found: Sequence[tuple[int, Arrival | Bounce | None]],
     ) -> None:
-        """One complete check: its finds (UID and event), what they close, and how far it read."""
+        """One complete check: its finds (UID and event), what they close, and how far it read.
+
+        A find without an event is only remembered as to be deleted.
+        """
         for uid, event in found:
-            self.append(event, event.seen_ns)
+            if event is not None:
+                self.append(event, event.seen_ns)
             self._db.execute(
                 "INSERT OR IGNORE INTO cleanup VALUES (?, ?, ?, ?)",
                 (mailbox, folder, cursor.uidvalidity, uid),
             )
-        self._close([event.canary for _, event in found if ends_flight(event)])
+        self._close([event.canary for _, event in found if event and ends_flight(event)])
         self.save_cursor(mailbox, folder, cursor)
 
     def save_cursor(self, mailbox: str, folder: str, cursor: Cursor) -> None:

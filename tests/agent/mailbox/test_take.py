@@ -236,3 +236,65 @@ async def test_a_bounce_that_cannot_be_read_takes_nothing(home: Bench) -> None:
     look = Look(None, home.clock.now())
     with pytest.raises(ImapFailure, match="no answer"):
         await take(home.watch, home.reader, WHERE, [bounce_mail(dsn(made), 1)], look, fetch)
+
+
+# --- floods ---------------------------------------------------------------------------------
+
+
+async def test_of_one_canary_that_comes_a_thousand_times_a_few_are_told(bench: Bench) -> None:
+    made, other = bench.fly(1), bench.fly(2)
+    finds, counts = [], Counter[str]()
+    for batch in range(10):
+        uids = range(1 + 100 * batch, 101 + 100 * batch)
+        found, counted = await taken(bench, *(canary_mail(made, uid) for uid in uids))
+        finds += found
+        counts += counted
+    assert [uid for uid, _ in finds] == list(range(1, 1001))
+    assert [uid for uid, event in finds if event is not None] == list(range(1, 11))
+    assert (counts["canaries_arrived"], counts["copies_not_told"]) == (1000, 990)
+    [(_, event)], _ = await taken(bench, canary_mail(other, 2000))
+    assert isinstance(event, Arrival)
+
+
+async def test_a_batch_that_is_taken_again_gives_the_same_again(bench: Bench) -> None:
+    made = bench.fly(1)
+    batch = [canary_mail(made, uid) for uid in range(1, 31)]
+    first, _ = await taken(bench, *batch)
+    again, _ = await taken(bench, *batch)
+    assert again == first
+    junk = Where("Junk", junk=True, uidvalidity=7)
+    [(_, event)], _ = await taken(bench, batch[0], where=junk)
+    assert event is None
+
+
+async def test_a_bounce_that_names_many_recipients_is_one_event(home: Bench) -> None:
+    made = home.fly(1)
+    head, _, rest = dsn(made).partition(b"Final-Recipient")
+    group, _, tail = rest.partition(b"\r\n--b1")
+    whole = head + (b"Final-Recipient" + group + b"\r\n\r\n") * 50 + b"\r\n--b1" + tail
+    whole = whole.replace(b"Action: failed", b"Action: delayed", 20)
+    mails = Mails(whole)
+    finds, counts = await taken(home, bounce_mail(whole, 1), mails=mails)
+    actions = [event.action for _, event in finds if isinstance(event, Bounce)]
+    assert (actions, counts["bounces"]) == (["delayed", "failed"], 2)
+
+
+async def test_of_one_bounce_that_comes_again_and_again_a_few_are_told(home: Bench) -> None:
+    made = home.fly(1)
+    mails = Mails(*[dsn(made, action="delayed")] * 30, dsn(made))
+    finds, counts = await taken(
+        home, *(bounce_mail(whole, uid) for uid, whole in mails.wholes.items()), mails=mails
+    )
+    assert [uid for uid, _ in finds] == list(range(1, 32))
+    assert [uid for uid, event in finds if event is not None] == [*range(1, 11), 31]
+    assert counts["copies_not_told"] == 20
+
+
+async def test_bounces_are_read_within_the_command_budget(home: Bench) -> None:
+    made = home.fly(1)
+    mails = Mails(*[dsn(made)] * 3)
+    spent = home.watch.budget.spent
+    await taken(
+        home, *(bounce_mail(whole, uid) for uid, whole in mails.wholes.items()), mails=mails
+    )
+    assert home.watch.budget.spent - spent == 3

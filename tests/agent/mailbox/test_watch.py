@@ -3,7 +3,7 @@
 import pytest
 
 from agent.clock import NEVER
-from agent.mailbox.watch import FolderStatus
+from agent.mailbox.watch import FolderStatus, Told
 from tests.agent.fakes import HandClock, InlineSpool
 from tests.agent.mailbox.benches import Bench
 
@@ -93,3 +93,14 @@ def test_how_long_a_mailbox_goes_unread_is_told_by_its_inbox_alone(
     clock.reboot()
     bench.watch.began = clock.now()
     assert bench.watch.unread_s(clock.advance(3)) == 3.0
+
+
+def test_only_the_last_canaries_are_remembered_as_told_of() -> None:
+    told = Told(copies=2, canaries=2)
+    places = [("acme/inbox", "INBOX", 7, uid) for uid in range(4)]
+    assert [told.tell("a", place) for place in places] == [True, True, False, False]
+    assert told.tell("a", places[1])
+    assert told.tell("b", places[0])
+    assert told.tell("c", places[0])
+    assert len(told) == 2
+    assert told.tell("a", places[3])
