@@ -177,6 +177,8 @@ async def _bounces(
             event = None if path is None else bounce(report, canary, path, seen_ns)
             said[canary, report.action] = event
         place = where.place(watch.name, message.uid)
+        mine = [event for event in said.values() if event is not None]
+        foreign += not mine
         for event in mine:
             new = reader.told.tell(f"{event.action} {event.canary}", place)
             finds.append((message.uid, event if new else None))
