@@ -14,7 +14,9 @@ import msgspec
 from agent.spool.store import Record
 from probes.contract.errors import SpoolError
 
-_TAIL = 1 << 20
+_CHUNK = 1 << 18
+# As long as no event of ours can be: what is longer is not read to its beginning.
+_LONGEST = 1 << 26
 _START = b'{"epoch":"'
 
 
@@ -74,23 +76,35 @@ class EventsFile:
             SpoolError: the file holds something else than events; it is left as it is.
         """
         size = self._file.seek(0, os.SEEK_END)
-        start = max(0, size - _TAIL)
-        self._file.seek(start)
-        tail = self._file.read(size - start) if size else b""
-        whole = tail.rfind(b"\n") + 1
-        seq = self._last_seq(epoch, tail[:whole])
-        if not is_torn(tail[whole:]):
+        torn = self._since_line_end(size)
+        whole = size - len(torn)
+        seq = self._last_seq(epoch, self._since_line_end(whole - 1)) if whole else 0
+        if not is_torn(torn):
             raise self._foreign("its end")
-        if whole < len(tail):
-            self._file.truncate(start + whole)
+        if torn:
+            self._file.truncate(whole)
         return seq
 
-    def _last_seq(self, epoch: str, whole: bytes) -> int:
-        lines = whole.splitlines()
-        if not lines:
-            return 0
+    def _since_line_end(self, end: int) -> bytes:
+        """What stands before ``end``, back to a line end or to the file's beginning."""
+        parts: list[bytes] = []
+        begin = end
+        while begin > 0:
+            if end - begin > _LONGEST:
+                raise self._foreign(f"longer than {_LONGEST >> 20} MiB")
+            size = min(_CHUNK, begin)
+            begin -= size
+            self._file.seek(begin)
+            chunk = self._file.read(size)
+            line_end = chunk.rfind(b"\n")
+            parts.append(chunk[line_end + 1 :])
+            if line_end >= 0:
+                break
+        return b"".join(reversed(parts))
+
+    def _last_seq(self, epoch: str, text: bytes) -> int:
         try:
-            last = msgspec.json.decode(lines[-1], type=_Line)
+            last = msgspec.json.decode(text, type=_Line)
         except msgspec.DecodeError as error:
             raise self._foreign(str(error)) from error
         return last.seq if last.epoch == epoch else 0

@@ -131,6 +131,32 @@ def test_a_long_file_is_read_from_its_end(path: Path) -> None:
     file.close()
 
 
+@pytest.mark.parametrize("size", [(1 << 18) - 60, 1 << 18, (1 << 20) + 1, 5 << 20])
+def test_a_long_last_line_is_read_to_its_beginning(path: Path, size: int) -> None:
+    long = Record(2, b'{"kind":"heartbeat","detail":"' + b"y" * size + b'"}')
+    file = EventsFile(path)
+    file.write("e1", [*records(1), long])
+    assert file.resume("e1") == 2
+    file.write("e1", records(3))
+    whole = path.read_bytes()
+    file.write("e1", [Record(4, long.body)])
+    file.close()
+    assert reopened(path) == 4
+    # Torn off in its middle it is as long, and is written again.
+    path.write_bytes(whole + line("e1", Record(4, long.body))[: size - 100])
+    assert reopened(path) == 3
+    assert path.read_bytes() == whole
+
+
+def test_no_more_is_read_than_an_event_can_be_long(path: Path) -> None:
+    with path.open("wb") as file:
+        file.write(b'{"epoch":"e1","seq":1')
+        file.truncate(100 << 20)
+    with pytest.raises(SpoolError, match="longer than 64 MiB"):
+        reopened(path)
+    assert path.stat().st_size == 100 << 20
+
+
 def test_what_cannot_be_opened_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SpoolError, match="found Is a directory, allowed is a file that can be"):
         EventsFile(tmp_path)
