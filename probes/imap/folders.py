@@ -11,9 +11,11 @@ _LIST = re.compile(
     rb'\* LIST \(([^()]*)\) +(?:NIL|"(?:[^"\\]|\\.)") +(?P<name>.+)', re.IGNORECASE | re.DOTALL
 )
 _LITERAL = re.compile(rb"\{[0-9]+\+?\}")
-_QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*)"', re.DOTALL)
+# Possessive: where there is but one way to match, the steps of it need not be kept.
+_QUOTED = re.compile(rb'"((?:[^"\\]++|\\.)*+)"', re.DOTALL)
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 _SHIFTED = re.compile(r"&([A-Za-z0-9+,]*)-")
+_MAX_LINE = 16 * 1024
 _CLOSED = frozenset({"\\NOSELECT", "\\NONEXISTENT"})
 
 
@@ -39,9 +41,9 @@ def parse_list(parts: Sequence[bytes]) -> ListedFolder:
     """The folder of one ``* LIST`` response, ``parts`` as the framer gives them.
 
     Raises:
-        ProtocolError: when it is no such response, or breaks off.
+        ProtocolError: when it is no such response, breaks off, or has more than 16 KiB.
     """
-    match = _LIST.match(parts[0])
+    match = _LIST.match(parts[0]) if sum(map(len, parts)) <= _MAX_LINE else None
     if match is None:
         raise ProtocolError("a LIST response that cannot be read")
     attributes = frozenset(match[1].decode("ascii", "replace").upper().split())

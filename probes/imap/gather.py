@@ -24,6 +24,8 @@ class Gathering:
         self._last = last
         self._found: dict[int, Message] = {}
         self._seen: set[int] = set()
+        self.reached = 0
+        """The highest sequence number seen: so many messages, no more, have UIDs up to its own."""
 
     def take(self, reply: FetchReply) -> None:
         """Take in one response.
@@ -42,6 +44,7 @@ class Gathering:
             return
         self._view.saw(reply.sequence)
         self._seen.add(uid)
+        self.reached = max(self.reached, reply.sequence)
         if len(self._seen) > MAX_UNANNOUNCED:
             raise ProtocolError("far more messages than it announced")
         if header is not None and header.strip():
@@ -53,6 +56,24 @@ class Gathering:
     def messages(self) -> list[Message]:
         """Those that hold at least one of the fields, by UID, each once."""
         return [self._found[uid] for uid in sorted(self._found)]
+
+    @property
+    def count(self) -> int:
+        """How many are there, with or without our fields."""
+        return len(self._seen)
+
+    def first(self, max_bytes: int) -> tuple[list[Message], int]:
+        """The first messages, with headers of about ``max_bytes`` in all, and the UID behind them.
+
+        That is :attr:`next_uid` when those are all.
+        """
+        messages = self.messages
+        total = 0
+        for number, message in enumerate(messages[:-1], 1):
+            total += len(message.header)
+            if total >= max_bytes:
+                return messages[:number], message.uid + 1
+        return messages, self.next_uid
 
     @property
     def next_uid(self) -> int:

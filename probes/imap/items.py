@@ -11,11 +11,15 @@ Value = bytes | None | list["Value"]
 
 MAX_DEPTH = 16
 
+MAX_LINES = 64 * 1024
+"""Bytes of a response, its literals not counted."""
+
+# Possessive: where there is but one way to match, the steps of it need not be kept.
 _HEAD = re.compile(rb"\* ([0-9]{1,10}) FETCH +\(", re.IGNORECASE)
 _KEY = re.compile(
-    rb"([A-Za-z][A-Za-z0-9.-]*(?:\[(?:[^\]\"]|\"(?:[^\"\\]|\\.)*\")*\])?(?:<[0-9]+>)?) +"
+    rb"([A-Za-z][A-Za-z0-9.-]*+(?:\[(?:[^\]\"]++|\"(?:[^\"\\]++|\\.)*+\")*+\])?(?:<[0-9]+>)?) +"
 )
-_QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*)"', re.DOTALL)
+_QUOTED = re.compile(rb'"((?:[^"\\]++|\\.)*+)"', re.DOTALL)
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 _LITERAL = re.compile(rb"~?\{[0-9]+\+?\}$")
 _ATOM = re.compile(rb'[^ ()"{}]+')
@@ -118,8 +122,11 @@ def parse_fetch(parts: Sequence[bytes]) -> FetchReply:
     Items may come in any order and case; a string may be quoted, a literal or NIL.
 
     Raises:
-        ProtocolError: when the response is cut off, holds an item twice, or is no FETCH response.
+        ProtocolError: when the response is cut off, holds an item twice, has lines of more than
+            64 KiB, or is no FETCH response.
     """
+    if sum(map(len, parts[::2])) > MAX_LINES:
+        raise ProtocolError("a FETCH response with far too much in it")
     head = _HEAD.match(parts[0])
     if head is None:
         raise ProtocolError("a FETCH response without its list")

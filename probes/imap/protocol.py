@@ -18,6 +18,12 @@ from probes.imap.framing import Framer
 from probes.imap.model import ImapFailure, ImapStage, ProtocolError, Step
 from probes.imap.replies import readable
 
+MAX_RECEIVED = 256 * 1024 * 1024
+MAX_KEPT = 32 * 1024 * 1024
+MAX_RESPONSES = 100_000
+"""What a server may send from one command to the next: bytes in all, bytes that are looked at, and
+responses. Two hundred headers are within it by far; a flood is not, while idling either."""
+
 Status = Literal["OK", "NO", "BAD"]
 _STATUSES: dict[bytes, Status] = {b"OK": "OK", b"NO": "NO", b"BAD": "BAD"}
 
@@ -107,6 +113,9 @@ class ImapProtocol(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]  # as 
         self._on_dead = on_dead
         self._redact = redact
         self._request: Request | None = None
+        self._received = 0
+        self._kept = 0
+        self._responses = 0
 
     # What asyncio and aioimaplib call.
 
@@ -115,7 +124,9 @@ class ImapProtocol(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]  # as 
         if self.over():
             return
         try:
+            self._take_in(len(data))
             for response in self.framer.feed(data):
+                self._count(response)
                 self._dispatch(response)
                 if self.over():
                     return
@@ -186,6 +197,7 @@ class ImapProtocol(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]  # as 
         self.check_alive()
         self.step = step
         self._request = request
+        self._received = self._kept = self._responses = 0
         late = f"no reply to {request.name} within {timeout_s:g} s"
         watchdog = self.loop.call_later(timeout_s, self.die, Reason.TIMEOUT, late)
         try:
@@ -209,6 +221,19 @@ class ImapProtocol(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]  # as 
         return Reply(request.status, text)
 
     # How a response finds its place.
+
+    def _take_in(self, size: int) -> None:
+        self._received += size
+        if self._received > MAX_RECEIVED:
+            raise ProtocolError(f"more than {MAX_RECEIVED} bytes for one command")
+
+    def _count(self, parts: Sequence[bytes]) -> None:
+        self._responses += 1
+        self._kept += sum(map(len, parts))
+        if self._responses > MAX_RESPONSES:
+            raise ProtocolError(f"more than {MAX_RESPONSES} responses to one command")
+        if self._kept > MAX_KEPT:
+            raise ProtocolError(f"more than {MAX_KEPT} bytes of responses to one command")
 
     def _dispatch(self, parts: Sequence[bytes]) -> None:
         line = parts[0]

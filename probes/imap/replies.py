@@ -1,7 +1,7 @@
 """The other replies that are read: status lines, SEARCH, STATUS, QUOTA, dates."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -14,8 +14,13 @@ _INTERNALDATE = re.compile(
 )
 _MONTHS = b"jan feb mar apr may jun jul aug sep oct nov dec".split()
 _MONTH = {name: number for number, name in enumerate(_MONTHS, 1)}
-_RESOURCE = re.compile(rb"([A-Za-z0-9_-]+) +([0-9]{1,20}) +([0-9]{1,20})")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+MAX_TEXT = 64 * 1024
+"""Bytes of a status text or a capability list that are looked at."""
+
+MAX_QUOTA = 4096
+"""Bytes. A longer QUOTA line is nobody's quota."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +33,7 @@ class Code:
 
 def response_code(text: bytes) -> Code | None:
     """The code at the beginning of a status response's text, if there is one."""
-    match = _CODE.match(text)
+    match = _CODE.match(text[:MAX_TEXT])
     return None if match is None else Code(match[1].upper(), match[2] or b"")
 
 
@@ -46,7 +51,7 @@ def code_number(code: Code) -> int:
 
 def capabilities(words: bytes) -> frozenset[str]:
     """The names in a capability list, in upper case."""
-    return frozenset(words.decode("ascii", "replace").upper().split())
+    return frozenset(words[:MAX_TEXT].decode("ascii", "replace").upper().split())
 
 
 def search_uids(lines: Iterable[bytes]) -> list[int]:
@@ -75,10 +80,17 @@ def quota_ratio(lines: Iterable[bytes]) -> float | None:
     ratios = [
         int(used) / int(limit)
         for line in lines
-        for _, used, limit in _RESOURCE.findall(line[line.rfind(b"(") + 1 :])
-        if int(limit)
+        for used, limit in _resources(line)
+        if used.isdigit() and limit.isdigit() and int(limit)
     ]
     return max(ratios, default=None)
+
+
+def _resources(line: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The used amount and the limit of each resource in a QUOTA line."""
+    if len(line) <= MAX_QUOTA:
+        words = line[line.rfind(b"(") + 1 :].rstrip(b") ").split()
+        yield from zip(words[1::3], words[2::3], strict=False)
 
 
 def internaldate_ns(text: bytes) -> int | None:
@@ -105,5 +117,7 @@ def internaldate_ns(text: bytes) -> int | None:
 
 def readable(text: str, limit: int = 200) -> str:
     """A server's text for a person: printable, on one line, of at most ``limit`` characters."""
+    # A text of megabytes would take a good part of a second.
+    text = text[: 10 * limit]
     words = "".join(char if char.isprintable() else " " for char in text).split()
     return " ".join(words)[:limit]

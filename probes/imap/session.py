@@ -16,6 +16,7 @@ from typing import Self
 import aioimaplib
 
 from probes.contract.stages import Reason
+from probes.imap.collect import Collector
 from probes.imap.connect import MAILBOXES, connect
 from probes.imap.framing import KEEP_LITERAL
 from probes.imap.gather import Gathering
@@ -45,6 +46,9 @@ BATCH = 200
 SPAN = 100_000
 """UIDs looked through with one SEARCH when far behind: a reply of at most about a megabyte."""
 
+BATCH_BYTES = 2 * 1024 * 1024
+"""Bytes of headers returned at a time: taking them apart must not hold up all else for long."""
+
 CLOSE_S = 1.0
 _OnFetch = Callable[[FetchReply], None]
 
@@ -63,7 +67,7 @@ class FolderSession:
         self._stirred = asyncio.Event()
         self._redact = redactor(target)
         self._on_fetch: _OnFetch | None = None
-        self._collected: list[bytes] = []
+        self._collector = Collector()
         self._busy = False
         self._looked_to = 0
         self._protocol: ImapProtocol
@@ -144,7 +148,10 @@ class FolderSession:
         A NOOP makes the server look for new mail (RFC 3501 section 6.1.2); a FETCH alone shows only
         what has been announced before. The FETCH follows only when there is something to fetch, so
         a check that finds nothing is one short command, however full the folder is. A call
-        fetches at most about ``BATCH`` messages.
+        fetches at most about ``BATCH`` messages, and returns about ``BATCH_BYTES``.
+
+        Mail that is announced while the fetch runs came after the check began: it does not make the
+        batch incomplete, and the next call or :meth:`idle` will not wait for it.
 
         Raises:
             ImapFailure: nothing of this call counts, and the cursor stays where it was.
@@ -161,8 +168,7 @@ class FolderSession:
                     messages, next_uid = await self._catch_up(uid)
                     complete = False
                 else:
-                    messages, next_uid = await self._catch_last(uid)
-                    complete = not view.news
+                    messages, next_uid, complete = await self._catch_last(uid)
             except BaseException:
                 # What was announced has not been seen by the caller.
                 view.news = True
@@ -261,9 +267,9 @@ class FolderSession:
         if not self.has_quota:
             return None
         with self._turn():
-            self._collected.clear()
-            reply = await self._run(ImapStage.QUOTA, "GETQUOTAROOT", self._folder)
-            return quota_ratio(self._collected) if reply.status == "OK" else None
+            with self._collector.of(b"QUOTA") as lines:
+                reply = await self._run(ImapStage.QUOTA, "GETQUOTAROOT", self._folder)
+            return quota_ratio(lines) if reply.status == "OK" else None
 
     async def close(self) -> None:
         """Log out, within a second; a session that is busy or dead is just cut. Never raises."""
@@ -300,8 +306,8 @@ class FolderSession:
                 self._on_fetch(parse_fetch(parts))
         elif kind == b"EXISTS":
             self._stirred.set()
-        elif kind in (b"SEARCH", b"QUOTA"):
-            self._collected.append(parts[-1])
+        else:
+            self._collector.take(kind, parts)
 
     async def _run(
         self, step: ImapStage, name: str, *arguments: str, prefix: str | None = None
@@ -350,10 +356,10 @@ class FolderSession:
             self._on_fetch = None
 
     async def _search(self, criteria: str) -> list[int]:
-        self._collected.clear()
-        await self._ok(ImapStage.SEARCH, "SEARCH", criteria, prefix="UID")
+        with self._collector.of(b"SEARCH") as lines:
+            await self._ok(ImapStage.SEARCH, "SEARCH", criteria, prefix="UID")
         try:
-            return search_uids(self._collected)
+            return search_uids(lines)
         except ProtocolError as error:
             self._protocol.step = ImapStage.SEARCH
             self._protocol.die(Reason.PROTOCOL, f"the server sent {error}")
@@ -372,15 +378,27 @@ class FolderSession:
             raise self._protocol.fail(ImapStage.FETCH, Reason.PROTOCOL, detail)
         return last
 
-    async def _catch_last(self, uid: int) -> tuple[list[Message], int]:
-        """What is left when no more than a batch can be."""
+    async def _catch_last(self, uid: int) -> tuple[list[Message], int, bool]:
+        """What is left when no more than a batch can be; and whether it is all there was to fetch.
+
+        It is, when the server showed every message that it had announced before. If it did not, as
+        happens when one was expunged meanwhile, it is asked once more.
+        """
         view = self._view
         exists = view.exists
-        messages, next_uid = await self._messages(uid, MAX_UID)
+        announced = exists - view.settled if uid <= view.bound_uid else 0
+        gathering = await self._gather(uid, MAX_UID)
+        messages, next_uid = gathering.first(BATCH_BYTES)
+        if next_uid < gathering.next_uid:
+            view.news = True
+            return messages, next_uid, False
         # An EXPUNGE that came with the reply has made the count smaller already.
-        view.settle(next_uid, min(exists, view.exists))
+        view.settle(next_uid, min(max(exists, gathering.reached), view.exists))
         self._looked_to = next_uid
-        return messages, next_uid
+        if gathering.count < announced:
+            view.news = True
+            return messages, next_uid, False
+        return messages, next_uid, True
 
     async def _catch_up(self, uid: int) -> tuple[list[Message], int]:
         """The next batch when far behind: ask for the UIDs first, since they may lie far apart."""
@@ -395,11 +413,13 @@ class FolderSession:
         chosen = uids[:BATCH]
         if not chosen:
             return [], end + 1
-        messages, _ = await self._messages(chosen[0], chosen[-1])
+        gathering = await self._gather(chosen[0], chosen[-1])
+        messages, next_uid = gathering.first(BATCH_BYTES)
+        if next_uid < gathering.next_uid:
+            return messages, next_uid
         return messages, chosen[-1] + 1 if len(uids) > BATCH else end + 1
 
-    async def _messages(self, first: int, last: int) -> tuple[list[Message], int]:
-        """The messages in the range that hold our fields, and the UID after all that are there."""
+    async def _gather(self, first: int, last: int) -> Gathering:
         gathering = Gathering(self._view, first, last)
         await self._fetch(f"{first}:{last}", self._items, gathering.take)
-        return gathering.messages, gathering.next_uid
+        return gathering

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import aioimaplib
 
 from probes import transports
+from probes.imap.collect import Collector
 from probes.imap.connect import connect
 from probes.imap.folders import ListedFolder, parse_list
 from probes.imap.login import greet, log_in, redactor
@@ -90,7 +91,8 @@ class _Surveyor:
         self.seen = Survey()
         self._target = target
         self._view = FolderView(lambda: 0)
-        self._quota: list[bytes] = []
+        self._collector = Collector()
+        self._listing = False
         self._protocol: ImapProtocol | None = None
 
     async def run(self, folders: Sequence[str], permits: AddressPolicy | None) -> None:
@@ -102,12 +104,16 @@ class _Surveyor:
         await greet(protocol, self._view, target.command_timeout_s)
         await log_in(protocol, self._view, target)
         self.seen.capabilities = self._view.capabilities
+        self._listing = True
         await self._run(protocol, ImapStage.SELECT, "LIST", '""', '"*"')
+        self._listing = False
         for folder in dict.fromkeys(folders):
             self.seen.looks[folder] = await self._look(protocol, folder)
         if self.seen.offers("QUOTA") and folders:
-            await self._run(protocol, ImapStage.QUOTA, "GETQUOTAROOT", folder_name(folders[0]))
-            self.seen.quota = quota_ratio(self._quota)
+            root = folder_name(folders[0])
+            with self._collector.of(b"QUOTA") as lines:
+                await self._run(protocol, ImapStage.QUOTA, "GETQUOTAROOT", root)
+            self.seen.quota = quota_ratio(lines)
 
     async def close(self) -> None:
         protocol = self._protocol
@@ -130,10 +136,10 @@ class _Surveyor:
 
     def _untagged(self, parts: Sequence[bytes]) -> None:
         kind = self._view.take(parts)
-        if kind == b"LIST" and len(self.seen.folders) < _MAX_LISTED:
+        if kind == b"LIST" and self._listing and len(self.seen.folders) < _MAX_LISTED:
             self.seen.folders.append(parse_list(parts))
-        elif kind == b"QUOTA":
-            self._quota.append(parts[-1])
+        else:
+            self._collector.take(kind, parts)
 
     async def _run(
         self, protocol: ImapProtocol, step: ImapStage, name: str, *arguments: str

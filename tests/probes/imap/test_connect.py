@@ -107,6 +107,25 @@ async def test_missing_ca_file(server: ScriptedServer, tmp_path: Path) -> None:
     assert "none.pem" in error.detail
 
 
+async def test_connections_share_a_tls_context(
+    authority: Authority, good: CertificateFiles
+) -> None:
+    sessions = []
+    async with secure(good) as server:
+        for verify in (True, True, False):
+            target = server.target(
+                tls=ImapTls.IMPLICIT, ca_file=str(authority.ca_file), verify=verify
+            )
+            sessions.append(await FolderSession.open(target, "INBOX", header_fields=FIELDS))
+        first, second, lax = (
+            session._protocol.transport.get_extra_info("sslcontext") for session in sessions
+        )
+        assert first is second
+        assert lax is not first
+        for session in sessions:
+            await session.close()
+
+
 async def test_no_tls_at_the_other_end(server: ScriptedServer) -> None:
     error = await failure(server, tls=ImapTls.IMPLICIT)
     assert (error.stage, error.reason) == (Stage.TLS, Reason.TLS_HANDSHAKE)

@@ -7,7 +7,8 @@ import pytest
 
 from probes.contract.stages import Reason
 from probes.imap import Batch, FolderSession, ImapFailure, ImapStage
-from probes.imap.session import BATCH, SPAN
+from probes.imap.framing import KEEP_LITERAL
+from probes.imap.session import BATCH, BATCH_BYTES, SPAN
 from tests.probes.imap.scripted import Conversation, ScriptedServer, ok, opened, select
 
 FIELDS = ("X-Mailcanary",)
@@ -119,10 +120,12 @@ async def test_a_burst_beyond_a_batch(server: ScriptedServer) -> None:
         assert cursor == 3 * BATCH + 1
 
 
-async def test_mail_announced_during_the_fetch_makes_it_incomplete(server: ScriptedServer) -> None:
+async def test_mail_announced_during_the_fetch_is_the_next_checks(server: ScriptedServer) -> None:
     async def fetch(conversation: Conversation, tag: bytes, arguments: bytes) -> None:  # noqa: ARG001 - a handler's shape
+        server.mailbox.add()
+        await conversation.announce()
         await conversation.send(
-            b"* 2 EXISTS", conversation.fetch_line(1), b"* 1 FETCH (FLAGS () UID 1)", tag + b" OK x"
+            conversation.fetch_line(1), b"* 1 FETCH (FLAGS () UID 1)", tag + b" OK x"
         )
 
     async with opened(server) as session:
@@ -130,7 +133,84 @@ async def test_mail_announced_during_the_fetch_makes_it_incomplete(server: Scrip
         server.script["FETCH"] = fetch
         batch = await session.fetch_from(1)
         assert ([m.uid for m in batch.messages], batch.next_uid) == ([1], 2)
-        assert not batch.complete
+        # It came after the check had begun; the next one is due at once, and looks.
+        assert batch.complete
+        assert await session.idle(600, asyncio.Event())
+        del server.script["FETCH"], server.commands[:]
+        batch = await session.fetch_from(2)
+        assert ([m.uid for m in batch.messages], batch.complete) == ([2], True)
+        assert server.commands == ["NOOP", "FETCH"]
+
+
+@pytest.mark.parametrize("shown_at_once", [False, True])
+async def test_a_folder_that_is_never_quiet_has_complete_checks(
+    server: ScriptedServer, shown_at_once: bool
+) -> None:
+    async def one_more(conversation: Conversation, tag: bytes, arguments: bytes) -> None:
+        uids = conversation.in_range(arguments.partition(b" ")[0])
+        new = server.mailbox.add()
+        await conversation.announce()
+        for uid in [*uids, new] if shown_at_once else uids:
+            await conversation.send(conversation.fetch_line(uid))
+        await conversation.send(tag + b" OK done")
+
+    server.script["FETCH"] = one_more
+    async with opened(server) as session:
+        server.mailbox.add()
+        uid = 1
+        for _ in range(10):
+            held = set(server.mailbox.headers)
+            batch = await session.fetch_from(uid)
+            assert batch.complete
+            assert max(held) < batch.next_uid
+            assert [m.uid for m in batch.messages] == list(range(uid, batch.next_uid))
+            uid = batch.next_uid
+
+
+async def test_what_was_announced_and_not_shown_is_asked_for_once_more(
+    server: ScriptedServer,
+) -> None:
+    hidden = {2}
+
+    async def hiding(conversation: Conversation, tag: bytes, arguments: bytes) -> None:
+        for uid in conversation.in_range(arguments.partition(b" ")[0]):
+            if uid not in hidden:
+                await conversation.send(conversation.fetch_line(uid))
+        await conversation.send(tag + b" OK done")
+
+    server.script["FETCH"] = hiding
+    async with opened(server) as session:
+        await session.fetch_from(1)
+        server.mailbox.add()
+        server.mailbox.add()
+        first = await session.fetch_from(1)
+        assert ([m.uid for m in first.messages], first.complete) == ([1], False)
+        second = await session.fetch_from(first.next_uid)
+        assert (second.messages, second.complete) == ((), True)
+        hidden.clear()
+        server.mailbox.add()
+        third = await session.fetch_from(second.next_uid)
+        assert ([m.uid for m in third.messages], third.complete) == ([2, 3], True)
+
+
+@pytest.mark.parametrize("announced", [40, BATCH + 40])
+async def test_large_headers_come_in_smaller_batches(
+    server: ScriptedServer, announced: int
+) -> None:
+    async with opened(server) as session:
+        await session.fetch_from(1)
+        for _ in range(announced):
+            server.mailbox.add(b"X-Mailcanary: " + b"x" * KEEP_LITERAL)
+        uid, uids, largest = 1, [], 0
+        while True:
+            batch = await session.fetch_from(uid)
+            uids += [message.uid for message in batch.messages]
+            largest = max(largest, sum(len(message.header) for message in batch.messages))
+            uid = batch.next_uid
+            if batch.complete:
+                break
+        assert uids == list(range(1, announced + 1))
+        assert BATCH_BYTES <= largest < BATCH_BYTES + KEEP_LITERAL
 
 
 async def test_unasked_replies_neither_count_nor_move_the_cursor(server: ScriptedServer) -> None:
