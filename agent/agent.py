@@ -86,7 +86,7 @@ class Agent:
         self._slots = slots
         self._limits = limits or Limits()
         self._counters: Counter[str] = Counter()
-        self._air = Air()
+        self._air = Air(self._limits.wall_error_s)
         self._watches: dict[str, MailboxWatch] = {}
         self._wall = WallGuard()
         self._damaged = asyncio.Event()

@@ -8,6 +8,8 @@ from agent.clock import Moment, elapsed
 from agent.spool.flight import Flight, FlightState
 
 NS = 1_000_000_000
+# Ends of waits that nobody asks about stay in the heap; so many more than needed are put up with.
+_SPARE_WAITS = 1000
 
 
 @dataclass(slots=True)
@@ -21,10 +23,13 @@ class MailboxAir:
     """The awaited canaries of one mailbox.
 
     A canary is awaited from the moment its final dot was sent: mail cannot arrive before that.
+    ``wall_error_s`` is how far the wall clock may be wrong across a reboot: a wait is that much
+    longer then, so that nothing is lost too early.
     """
 
-    def __init__(self, total: Total | None = None) -> None:
+    def __init__(self, total: Total | None = None, wall_error_s: float = 0.0) -> None:
         self._total = Total() if total is None else total
+        self._wall_error_s = wall_error_s
         self._awaited: dict[str, Flight] = {}
         self._dots: dict[str, int] = {}
         self._since: dict[str, int] = {}
@@ -41,9 +46,10 @@ class MailboxAir:
     def expect(self, flight: Flight, now: Moment, *, dot: Moment | None) -> None:
         """Await the canary; ``dot`` is when its final dot was sent, if this run of ours sent it."""
         if flight.canary not in self._awaited:
-            age_s = elapsed(flight.sent, now, wall_error_s=0.0).seconds
-            self._since[flight.canary] = now.boot_ns - round(age_s * NS)
-            wait_ends = now.boot_ns + round((flight.loss_after_s - age_s) * NS)
+            age = elapsed(flight.sent, now, wall_error_s=self._wall_error_s)
+            self._since[flight.canary] = now.boot_ns - round(age.seconds * NS)
+            left_s = flight.loss_after_s - age.seconds + age.error_s
+            wait_ends = now.boot_ns + round(left_s * NS)
             heapq.heappush(self._waits, (wait_ends, flight.canary))
         if dot is not None:
             self._since[flight.canary] = self._dots[flight.canary] = dot.boot_ns
@@ -58,6 +64,10 @@ class MailboxAir:
         self._since.pop(canary, None)
         flight = self._awaited.pop(canary, None)
         self._total.count -= flight is not None
+        if len(self._waits) > 2 * len(self._awaited) + _SPARE_WAITS:
+            # Without a watermark nobody asks what is overdue, and none would ever be taken out.
+            self._waits = [wait for wait in self._waits if wait[1] in self._awaited]
+            heapq.heapify(self._waits)
         return flight
 
     def get(self, canary: str) -> Flight | None:
@@ -106,9 +116,10 @@ class MailboxAir:
 
 
 class Air:
-    """All canaries in the air."""
+    """All canaries in the air; ``wall_error_s`` as in :class:`MailboxAir`."""
 
-    def __init__(self) -> None:
+    def __init__(self, wall_error_s: float = 0.0) -> None:
+        self._wall_error_s = wall_error_s
         self._mailboxes: dict[str, MailboxAir] = {}
         self._total = Total()
 
@@ -119,7 +130,7 @@ class Air:
         """The mailbox's part of the air, made when first asked for."""
         box = self._mailboxes.get(name)
         if box is None:
-            box = self._mailboxes[name] = MailboxAir(self._total)
+            box = self._mailboxes[name] = MailboxAir(self._total, self._wall_error_s)
         return box
 
     def mailboxes(self) -> dict[str, MailboxAir]:

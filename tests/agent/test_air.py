@@ -108,3 +108,25 @@ def test_each_mailbox_has_an_air_of_its_own() -> None:
     assert found.state is FlightState.AWAITED
     air.forget(one)
     assert len(air) == 1
+
+
+def test_after_a_reboot_the_wait_is_longer_by_the_wall_clocks_error() -> None:
+    clock, air = HandClock(), Air(wall_error_s=1.0)
+    old = flight(1, sent=clock.now(), loss_after_s=30)
+    clock.advance(20)
+    clock.reboot()
+    air.expect(old, clock.now(), dot=None)
+    box = air.mailbox("acme/inbox")
+    assert box.overdue(clock.advance(10.9).boot_ns) == []
+    assert [over.canary for over in box.overdue(clock.advance(0.2).boot_ns)] == [old.canary]
+
+
+def test_what_has_come_home_leaves_nothing_behind_where_nobody_asks_what_is_overdue() -> None:
+    clock, box = HandClock(), MailboxAir()
+    kept = flight(1, sent=clock.now(), loss_after_s=30)
+    box.expect(kept, clock.now(), dot=clock.now())
+    for number in range(2, 5000):
+        box.expect(flight(number, sent=clock.now()), clock.now(), dot=clock.now())
+        box.forget(canary_id(number))
+    assert len(box._waits) < 1100
+    assert box.overdue(10**18) == [kept]
