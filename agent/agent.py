@@ -19,7 +19,7 @@ from agent.expiry import Expirer
 from agent.health import Health
 from agent.mailbox.cadence import INBOX, JUNK, Budget, Cadence
 from agent.mailbox.folder import FolderWatch
-from agent.mailbox.watch import MailboxWatch, Reader
+from agent.mailbox.watch import FolderStatus, MailboxWatch, Reader
 from agent.outlet import Outlet
 from agent.ports import Imap, Smtp
 from agent.schedule import Schedule, Slots
@@ -201,7 +201,7 @@ class Agent:
             raise SpoolDamagedError(self.health.spool_problem or "spool: damaged")
 
     def _works(self, cursors: Cursors) -> list[Coroutine[Any, Any, None]]:
-        works = [self._supervise(watch.run, "folder") for watch in self._folders(cursors)]
+        works = [self._supervise(watch, "folder") for watch in self._folders(cursors)]
         works.append(self._supervise(self._every(1.0, self._expirer.lost), "expiry"))
         works.append(self._supervise(self._every(60.0, self._expirer.given_up), "giving up"))
         works.append(
@@ -211,8 +211,9 @@ class Agent:
             works.append(self._supervise(partial(self._hand_over, self._outlet), "events"))
         return works
 
-    def _folders(self, cursors: Cursors) -> list[FolderWatch]:
-        folders = []
+    def _folders(self, cursors: Cursors) -> list[Callable[[], Awaitable[None]]]:
+        """How to watch each folder of each mailbox."""
+        folders: list[Callable[[], Awaitable[None]]] = []
         for name, mailbox in self._assignment.mailboxes.items():
             watch = MailboxWatch(
                 name=name,
@@ -226,8 +227,8 @@ class Agent:
             places = [(mailbox.folders.inbox, False)]
             if mailbox.folders.junk is not None:
                 places.append((mailbox.folders.junk, True))
-            folders += [
-                FolderWatch(
+            for folder, junk in places:
+                one = FolderWatch(
                     watch,
                     self._reader,
                     folder,
@@ -235,9 +236,17 @@ class Agent:
                     cadence=self._limits.junk if junk else self._limits.inbox,
                     cursor=cursors.get((name, folder)),
                 )
-                for folder, junk in places
-            ]
+                folders.append(partial(self._read, one, watch.folders[folder]))
         return folders
+
+    @staticmethod
+    async def _read(folder: FolderWatch, status: FolderStatus) -> None:
+        """Watch a folder; a fault of our own is its state until it is read again."""
+        try:
+            await folder.run()
+        except Exception as error:
+            status.state, status.detail = "fault", f"{type(error).__name__} inside the agent"
+            raise
 
     async def _supervise(self, work: Callable[[], Awaitable[object]], name: str) -> None:
         """Run a work for ever; a fault of our own in it is logged and costs five seconds."""
@@ -308,8 +317,9 @@ class Agent:
             self.health.beat()
             return
         self.health.spool_problem = None
-        beat = self.health.beat()
+        beat = self.health.brief(self.health.beat())
         await self._ports.spool.run(lambda store: store.append(beat, beat.at_ns))
+        self.health.written(beat)
 
     async def _trim(self) -> None:
         """Keep the spool within its bounds, and see how deep it is."""

@@ -4,11 +4,13 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import msgspec
+
 from agent.air import Air
 from agent.clock import Clock, Moment
 from agent.mailbox.watch import MailboxWatch
 from agent.spool.store import Depth
-from probes.contract.events import Heartbeat, SpoolHealth
+from probes.contract.events import Heartbeat, MailboxHealth, SpoolHealth
 
 
 @dataclass(slots=True)
@@ -25,6 +27,43 @@ class Lag:
         """The worst so far; begins anew."""
         worst, self.worst_s = self.worst_s, 0.0
         return worst
+
+
+_ALL_UP_TO = 50
+_ALL_EVERY_NS = 300 * 1_000_000_000
+
+
+class Table:
+    """Which mailboxes a heartbeat names; thousands of them every ten seconds would fill the spool.
+
+    All of them at the start, every five minutes, and always where there are 50 at most; else those
+    that canaries are awaited in, and those whose state, detail or having canaries has changed.
+    """
+
+    def __init__(self) -> None:
+        self._told: dict[str, tuple[str, str | None, bool]] = {}
+        self._all_ns: int | None = None
+
+    def pick(self, whole: Mapping[str, MailboxHealth], now_ns: int) -> dict[str, MailboxHealth]:
+        """What to write of ``whole`` at ``now_ns`` of the boot clock."""
+        due = self._all_ns is None or now_ns - self._all_ns >= _ALL_EVERY_NS
+        if due or len(whole) <= _ALL_UP_TO:
+            return dict(whole)
+        return {
+            name: health
+            for name, health in whole.items()
+            if health.in_flight or self._told.get(name) != _gist(health)
+        }
+
+    def written(self, picked: Mapping[str, MailboxHealth], whole: int, now_ns: int) -> None:
+        """Those, of a ``whole`` of so many, were written down."""
+        self._told.update((name, _gist(health)) for name, health in picked.items())
+        if len(picked) == whole:
+            self._all_ns = now_ns
+
+
+def _gist(health: MailboxHealth) -> tuple[str, str | None, bool]:
+    return health.state, health.detail, health.in_flight > 0
 
 
 @dataclass(slots=True)
@@ -44,9 +83,19 @@ class Health:
     depth: Depth = field(default_factory=lambda: Depth(0, 0, 0, 0, 0))
     spool_problem: str | None = None
     last: Heartbeat | None = None
+    table: Table = field(default_factory=Table)
+
+    def brief(self, beat: Heartbeat) -> Heartbeat:
+        """The heartbeat as it is written down: with those mailboxes that need to be told."""
+        picked = self.table.pick(beat.mailboxes, self.clock.now().boot_ns)
+        return msgspec.structs.replace(beat, mailboxes=picked)
+
+    def written(self, brief: Heartbeat) -> None:
+        """That one is durable."""
+        self.table.written(brief.mailboxes, len(self.watches), self.clock.now().boot_ns)
 
     def beat(self) -> Heartbeat:
-        """The heartbeat of now, also kept as the last one."""
+        """The heartbeat of now with all mailboxes, also kept as the last one."""
         now = self.clock.now()
         self.last = Heartbeat(
             agent=self.agent,

@@ -160,7 +160,7 @@ class _Results:
     def take(self, event: Event | Unknown) -> None:
         self.news.set()
         if isinstance(event, Heartbeat):
-            self.mailboxes = event.mailboxes
+            self.mailboxes.update(event.mailboxes)
         elif isinstance(event, Intent):
             self.flown[event.canary] = Flown(event.path, Story().fold(event))
         elif isinstance(event, Submission | Arrival | Expiry | Bounce):

@@ -13,6 +13,7 @@ from agent.spool.schema import SpoolDamagedError
 from probes.contract.config.models import Relay
 from probes.contract.events import Heartbeat, Intent, Submission, Tick
 from probes.contract.stages import Reason, Result
+from probes.imap import ImapFailure, ImapStage
 from probes.smtp import Mail, SendReport
 from tests.agent.fakes import (
     ACCEPTED,
@@ -41,14 +42,14 @@ class Stage:
     def __post_init__(self) -> None:
         self.clock = virtual_clock()
         numbers = itertools.count(1)
-        folders = {
+        self.folders = {
             (mailbox, "INBOX"): FakeFolder(self.clock) for mailbox in (INBOX, "monitor/bounces")
         }
         ports = Ports(
             clock=self.clock,
             spool=self.spool,
             smtp=self.smtp,
-            imap=FakeImap(folders),
+            imap=FakeImap(self.folders),
             rng=rng(),
             new_id=lambda: canary_id(next(numbers)),
         )
@@ -259,5 +260,26 @@ def test_a_spool_that_breaks_while_open_ends_the_agent(inline_spool: InlineSpool
         inline_spool.before_run = break_down
         with pytest.raises(SpoolDamagedError, match="damaged"):
             await stage.task
+
+    play(story)
+
+
+def test_a_fault_of_our_own_in_a_folder_is_its_state_until_it_is_read_again(
+    inline_spool: InlineSpool,
+) -> None:
+    async def story() -> None:
+        stage = Stage(inline_spool)
+        await asyncio.sleep(1)
+        folder = stage.folders.pop((INBOX, "INBOX"))
+        folder.dies = ImapFailure(ImapStage.IDLE, Reason.CLOSED, "the server has gone")
+        folder.stirred.set()
+        await asyncio.sleep(8)
+        health = stage.agent.health.beat().mailboxes[INBOX]
+        assert (health.state, health.detail) == ("fault", "INBOX: KeyError inside the agent")
+        folder.dies = None
+        stage.folders[INBOX, "INBOX"] = folder
+        await asyncio.sleep(10)
+        assert stage.agent.health.beat().mailboxes[INBOX].state == "ok"
+        await stage.end()
 
     play(story)

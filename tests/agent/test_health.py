@@ -1,14 +1,15 @@
 """The heartbeat tells what is known, and the lag only once."""
 
 from collections import Counter
+from typing import Any
 
 from agent.air import Air
-from agent.health import Health, Lag
+from agent.health import Health, Lag, Table
 from agent.mailbox.cadence import Budget
 from agent.mailbox.watch import FolderStatus, MailboxWatch
 from agent.spool.store import Depth
-from probes.contract.events import decode, encode
-from tests.agent.fakes import INBOX, HandClock, assignment, flight
+from probes.contract.events import MailboxHealth, decode, encode
+from tests.agent.fakes import INBOX, HandClock, S, assignment, flight
 
 
 def test_the_lag_is_the_worst_since_it_was_told() -> None:
@@ -49,3 +50,69 @@ def test_a_heartbeat_gathers_everything(clock: HandClock) -> None:
     assert box.quota_used == 0.5
     assert decode(encode(beat)) == beat
     assert health.beat().lag_s == 0.0
+
+
+def boxes(count: int, **fields: Any) -> dict[str, MailboxHealth]:
+    """So many mailboxes, each in that state."""
+    health = MailboxHealth(**{"state": "ok", "watermark_ns": 1, **fields})
+    return {f"acme/m{number}": health for number in range(count)}
+
+
+def test_a_small_site_is_told_whole_in_every_heartbeat() -> None:
+    table, whole = Table(), boxes(50)
+    for beat in range(3):
+        picked = table.pick(whole, beat * 10 * S)
+        assert picked == whole
+        table.written(picked, len(whole), beat * 10 * S)
+
+
+def test_a_large_site_is_told_whole_at_the_start_and_every_five_minutes() -> None:
+    table, whole = Table(), boxes(51)
+    told = []
+    for beat in range(61):
+        picked = table.pick(whole, beat * 10 * S)
+        table.written(picked, len(whole), beat * 10 * S)
+        told.append(len(picked))
+    assert [beat for beat, count in enumerate(told) if count] == [0, 30, 60]
+    assert set(told) == {0, 51}
+
+
+def test_in_between_what_changed_and_where_canaries_are_awaited_is_told() -> None:
+    table, whole = Table(), boxes(60)
+    table.written(table.pick(whole, 0), 60, 0)
+    whole["acme/m1"] = boxes(1, state="down", detail="INBOX: no")["acme/m0"]
+    whole["acme/m2"] = boxes(1, in_flight=2)["acme/m0"]
+    whole["acme/m3"] = boxes(1, watermark_ns=2)["acme/m0"]
+    picked = table.pick(whole, 10 * S)
+    assert set(picked) == {"acme/m1", "acme/m2"}
+    # Until it is durable, it is not told.
+    assert table.pick(whole, 20 * S) == picked
+    table.written(picked, 60, 20 * S)
+    assert set(table.pick(whole, 30 * S)) == {"acme/m2"}
+    # That its last canary came home is told once.
+    whole["acme/m2"] = whole["acme/m0"]
+    picked = table.pick(whole, 40 * S)
+    assert set(picked) == {"acme/m2"}
+    table.written(picked, 60, 40 * S)
+    assert table.pick(whole, 50 * S) == {}
+
+
+def test_what_is_written_is_brief_and_prometheus_has_it_all(clock: HandClock) -> None:
+    air, config = Air(), assignment().mailboxes[INBOX]
+    watches = {
+        f"acme/m{number}": MailboxWatch(f"acme/m{number}", config, air.mailbox(INBOX), Budget(600))
+        for number in range(60)
+    }
+    health = Health(
+        agent="sfo", version="1.2", labels={}, epoch="e1", clock=clock, air=air,
+        watches=watches, counters=Counter(), started=clock.now(),
+    )  # fmt: skip
+    told = []
+    for _ in range(3):
+        brief = health.brief(health.beat())
+        health.written(brief)
+        told.append(len(brief.mailboxes))
+        assert health.last is not None
+        assert len(health.last.mailboxes) == 60
+        clock.advance(10)
+    assert told == [60, 0, 0]
