@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from probes.contract.config.models import Folders
 from probes.contract.config.parts import Draft, Part, Place
 from probes.contract.errors import Problem
 
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def duplicates(draft: Draft) -> Iterator[Problem]:
-    """Names, mailbox addresses, relay end points and egress addresses that occur twice."""
+    """Names, mailbox addresses, folders, relay end points and egress addresses that occur twice."""
     yield from _names([customer.part for customer in draft.customers], "customer")
     yield from _names(draft.relays, "relay")
     yield from _names(draft.agents, "agent")
@@ -21,7 +22,17 @@ def duplicates(draft: Draft) -> Iterator[Problem]:
         for box in customer.mailboxes:
             if box.value is not None:
                 yield from addresses.add(box.value.address, box.place, "address")
+                yield from _folders(box.value.folders, box.place)
     yield from _relays(draft)
+
+
+def _folders(folders: Folders, place: Place) -> Iterator[Problem]:
+    junk = folders.junk
+    # Servers tell names apart by case, as a rule; but INBOX is INBOX (RFC 3501 section 5.1).
+    both_inbox = junk is not None and junk.lower() == folders.inbox.lower() == "inbox"
+    if junk == folders.inbox or both_inbox:
+        what = f"the folder {junk!r}, which is the inbox as well"
+        yield place.problem("folders", "junk", found=what, allowed="another folder, or none")
 
 
 def _relays(draft: Draft) -> Iterator[Problem]:
