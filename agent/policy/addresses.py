@@ -1,4 +1,7 @@
-"""Which addresses a host that a customer named may have; pure."""
+"""Which addresses a host that a customer named may have; pure.
+
+It knows networks, not machines: a public address of the agent's own host looks like any other.
+"""
 
 import ipaddress
 

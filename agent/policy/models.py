@@ -123,8 +123,10 @@ class Addresses(Model):
     """Which addresses the hosts that customers name may have.
 
     ``allow`` makes exceptions from ``deny``. What is denied by default is what a customer has no
-    business to point the agent at: this host, private and link-local networks, the cloud's metadata
-    service, multicast, and addresses that tunnel to what cannot be seen from them.
+    business to point the agent at: loopback, private and link-local networks, the clouds' metadata
+    services, multicast, and addresses that tunnel to what cannot be seen from them. Public
+    addresses of the agent's own host and of its neighbours are not among them: which those are only
+    the operator knows, who adds them to ``deny``.
     """
 
     deny: tuple[Network, ...] = (
@@ -132,6 +134,8 @@ class Addresses(Model):
         IPv4Network("10.0.0.0/8"),
         IPv4Network("100.64.0.0/10"),
         IPv4Network("127.0.0.0/8"),
+        # Azure's wire server: a public address that only the virtual machine's own host answers.
+        IPv4Network("168.63.129.16/32"),
         IPv4Network("169.254.0.0/16"),
         IPv4Network("172.16.0.0/12"),
         IPv4Network("192.0.0.0/24"),
