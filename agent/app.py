@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import random
+import resource
 import secrets
 import signal
 import threading
@@ -181,6 +182,31 @@ async def _run(agent: Agent, settings: Settings, begun: Callable[[], None]) -> N
         await agent.run(stop)
 
 
+def raise_files_limit() -> int:
+    """Let this process open as many files as it may; gives how many that is."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError):
+        return soft
+    return hard
+
+
+def warn_of_few_files(limit: int, assignment: Assignment) -> None:
+    """Say so when the connections of this assignment may need more files than there can be."""
+    folders = sum(1 + (box.folders.junk is not None) for box in assignment.mailboxes.values())
+    # A folder's connection and its successor, the canaries on their way, and what is always open.
+    wanted = 2 * folders + 600
+    if limit != resource.RLIM_INFINITY and limit < wanted:
+        log.warning(
+            "too few open files allowed: canaries may stay unsent and mailboxes unread; raise "
+            "LimitNOFILE or ulimit -n",
+            allowed=limit,
+            wanted=wanted,
+            folders=folders,
+        )
+
+
 def run(assignment: Assignment, policy: PolicyFile, settings: Settings, version: str) -> None:
     """Run an agent until it is told to stop.
 
@@ -189,6 +215,7 @@ def run(assignment: Assignment, policy: PolicyFile, settings: Settings, version:
         SecretError: a signing key cannot be read.
         MailcanaryError: the metrics address cannot be listened on.
     """
+    warn_of_few_files(raise_files_limit(), assignment)
     vault = Secrets(policy, os.environ)
     out = open_out(settings.events)
     spool = open_spool_patiently(settings.state)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 import subprocess
 import urllib.request
@@ -14,11 +15,12 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from agent.app import open_out, open_spool_patiently
+from agent.app import open_out, open_spool_patiently, raise_files_limit, warn_of_few_files
 from agent.events_file import EventsFile, EventsStdout
 from agent.spool.schema import FILE_NAME
 from lab.estate import Estate
 from probes.contract.errors import SpoolError
+from tests.agent.fakes import assignment
 from tests.agent.processes import Running, Site, free_port, lay_out, running
 
 
@@ -48,6 +50,34 @@ def test_what_waiting_does_not_mend_is_raised_at_once(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file")
     with pytest.raises(SpoolError, match="allowed is a directory"):
         open_spool_patiently(tmp_path / "state")
+
+
+@pytest.fixture
+def files_limit() -> Iterator[tuple[int, int]]:
+    """The limits of open files, put back in the end."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield limits
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_it_may_open_as_many_files_as_it_can_get(files_limit: tuple[int, int]) -> None:
+    _, hard = files_limit
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard - 1 if hard > 0 else 1024, hard))
+    assert raise_files_limit() == hard
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
+
+
+@pytest.mark.parametrize(
+    ("limit", "warned"),
+    [(604, False), (603, True), (resource.RLIM_INFINITY, False)],
+)
+def test_too_few_files_are_warned_of(limit: int, warned: bool) -> None:
+    structlog.reset_defaults()
+    mine = assignment()
+    assert sum(1 + (box.folders.junk is not None) for box in mine.mailboxes.values()) == 2
+    with capture_logs() as logs:
+        warn_of_few_files(limit, mine)
+    assert [(line["wanted"], line["folders"]) for line in logs] == [(604, 2)] * warned
 
 
 @pytest.fixture
