@@ -41,6 +41,7 @@ _AFTER_REFUSAL_S = 60.0
 _STEADY_S = 60.0
 # A server that refused to push is asked again after that; until then its folder is polled.
 _IDLE_AGAIN_S = 600.0
+_SAY_AGAIN_S = 600.0
 _CLEAN_AT = 50
 # With nothing in flight for so long, it is time to clean up and to go idle; sooner, the next canary
 # would wait for both to end.
@@ -84,6 +85,8 @@ class FolderWatch:
         self._wall = WallGuard()
         self._server = upkeep.ServerClock()
         self._idle_from_ns = 0
+        self._said: tuple[str, ...] = ()
+        self._said_ns = 0
         self._backoff = Backoff(reader.rng)
         watch.air.on_expect(self._wake.set)
 
@@ -94,20 +97,28 @@ class FolderWatch:
             try:
                 await self._session()
             except ImapFailure as failure:
-                self._say("down", str(failure))
+                self._say("down", str(failure), failure.stage, failure.reason)
                 if failure.reason is Reason.CREDENTIALS:
                     least_s = _AFTER_REFUSAL_S
             except SpoolError as error:
                 self._say("spool", str(error))
             await asyncio.sleep(self._backoff.next_s(at_least_s=least_s))
 
-    def _say(self, state: str, detail: str | None) -> None:
-        """Record the folder's state; log it when it changes, not at every try."""
-        if (state, detail) == (self._status.state, self._status.detail):
+    def _say(self, state: str, detail: str | None, *kind: str) -> None:
+        """Record the folder's state; log it when it changes, not at every try.
+
+        The detail has the server's words in it, which may differ with every try: that alone is
+        worth a line now and then only.
+        """
+        status, now_ns = self._status, self._reader.clock.now().boot_ns
+        changed = (state, *kind) != self._said
+        new_words = detail != status.detail and now_ns - self._said_ns >= _SAY_AGAIN_S * 1e9
+        status.state, status.detail = state, detail
+        if not changed and not new_words:
             return
+        self._said, self._said_ns = (state, *kind), now_ns
         level = log.info if state == "ok" else log.warning
         level("folder", mailbox=self._watch.name, folder=self._folder, state=state, detail=detail)
-        self._status.state, self._status.detail = state, detail
 
     async def _session(self) -> None:
         session = await self._reader.imap.open(self._watch.name, self._folder)

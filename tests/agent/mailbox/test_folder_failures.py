@@ -4,6 +4,8 @@ import asyncio
 from functools import partial
 from itertools import pairwise
 
+from structlog.testing import capture_logs
+
 from probes.contract.stages import Reason, Stage
 from probes.imap import ImapFailure, ImapStage
 from tests.agent.fakes import (
@@ -87,6 +89,29 @@ def test_a_server_that_refuses_the_password_is_left_alone_for_a_minute(
         assert len(bench.inbox.opens) == 10
 
     play(story)
+
+
+def test_other_words_of_the_server_at_every_try_are_no_news(inline_spool: InlineSpool) -> None:
+    async def story() -> None:
+        bench = Bench(inline_spool, virtual_clock())
+        async with bench.watching():
+            for number in range(600):
+                said = f"login {number} refused, come back later"
+                bench.inbox.refuses = ImapFailure(Stage.AUTH, Reason.REFUSED, said)
+                bench.inbox.dies = CLOSED
+                bench.fly(1) if number == 0 else None
+                await asyncio.sleep(3)
+            status = bench.watch.folders["INBOX"]
+            assert status.detail is not None
+            assert "login 59" in status.detail
+            bench.inbox.refuses = ImapFailure(Stage.CONNECT, Reason.TIMEOUT, "no answer")
+            await asyncio.sleep(60)
+
+    with capture_logs() as logs:
+        play(story)
+    told = [(entry["state"], entry["detail"].split(":")[0]) for entry in logs]
+    # What it was at first, then every ten minutes in half an hour, then another trouble.
+    assert told == [("down", "auth")] * 3 + [("down", "connect")]
 
 
 def test_a_session_that_lasted_makes_the_next_failure_cheap_again(
