@@ -19,6 +19,8 @@ from probes.contract.errors import SpoolError
 
 SCHEMA_VERSION = 1
 FILE_NAME = "spool.sqlite3"
+JOURNAL_BYTES = 16 << 20
+"""What the journal (``-wal``) is cut back to when it was longer."""
 
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -118,6 +120,10 @@ def _prepare(connection: sqlite3.Connection) -> None:
     # FULL: a commit is on the disk, not in the page cache; group commit pays for it.
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA busy_timeout=5000")
+    # The journal goes into the file with every commit past some 4 MiB and is begun anew; how long
+    # it once became behind a slow reader's back, or in one great commit, it need not stay.
+    connection.execute("PRAGMA wal_autocheckpoint=1000")
+    connection.execute(f"PRAGMA journal_size_limit={JOURNAL_BYTES:d}")
     _check(connection)
 
 
