@@ -6,7 +6,7 @@ import ssl
 from typing import cast
 
 from aiosmtplib import SMTPServerDisconnected
-from aiosmtplib.protocol import SMTPProtocol
+from aiosmtplib.protocol import MAX_RESPONSE_LENGTH, SMTPProtocol
 
 from probes import transports
 
@@ -25,6 +25,8 @@ class Wire(SMTPProtocol):
         super().__init__(loop)
         self.lost: Exception | None = None
         self._stray = b""
+        self._held = bytearray()
+        self._begun = b""
 
     def data_received(self, data: bytes) -> None:
         """Take a reply that is waited for; set aside what is not."""
@@ -32,7 +34,20 @@ class Wire(SMTPProtocol):
         if waiter is not None and (waiter.done() or not self._response_pending):
             self._stray += data[: _STRAY_LIMIT - len(self._stray)]
             return
-        super().data_received(data)
+        # aiosmtplib reads a reply from its beginning with every piece that comes: one in thousands
+        # of pieces would take it many seconds. So it gets none before the last line is there.
+        self._held += data
+        if self._goes_on(data) and len(self._held) <= MAX_RESPONSE_LENGTH:
+            return
+        whole = bytes(self._held)
+        self._held.clear()
+        super().data_received(whole)
+
+    def _goes_on(self, data: bytes) -> bool:
+        """Whether every line that ends in ``data`` says that another follows."""
+        *lines, begun = (self._begun + data).split(b"\n")
+        self._begun = begun[:4]
+        return all(line[:3].isdigit() and line[3:4] == b"-" for line in lines)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Keep the cause, which later commands would not tell."""
@@ -40,8 +55,8 @@ class Wire(SMTPProtocol):
         super().connection_lost(exc)
 
     def unasked(self) -> bytes:
-        """What the server said without being asked, up to 512 octets."""
-        return bytes(self._buffer[:_STRAY_LIMIT]) + self._stray
+        """The beginning of what the server said without being asked."""
+        return bytes(self._buffer[:_STRAY_LIMIT]) + bytes(self._held[:_STRAY_LIMIT]) + self._stray
 
     async def open(self, sock: socket.socket) -> None:
         """Take over a connected socket."""
