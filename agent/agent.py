@@ -309,16 +309,18 @@ class Agent:
         await asyncio.gather(*self._flying, return_exceptions=True)
 
     async def _beat(self) -> None:
+        problem, self.health.spool_problem = self.health.spool_problem, None
+        beat = self.health.brief(self.health.beat())
         try:
             await self._trim()
+            # A full disk lets everything pass but a write, so only a write shows that it is over.
+            await self._ports.spool.run(lambda store: store.append(beat, beat.at_ns))
         except SpoolError as error:
+            self.health.spool_problem = problem
             self._spool_failed(error)
             # Prometheus is told all the same: it needs no spool.
             self.health.beat()
             return
-        self.health.spool_problem = None
-        beat = self.health.brief(self.health.beat())
-        await self._ports.spool.run(lambda store: store.append(beat, beat.at_ns))
         self.health.written(beat)
 
     async def _trim(self) -> None:

@@ -27,10 +27,12 @@ from agent.servers import ImapServers, SmtpServers
 from agent.spool.schema import SpoolFullError
 from agent.spool.writer import SpoolWriter
 from probes.contract.errors import MailcanaryError
+from probes.contract.events import Heartbeat
 
 log = structlog.get_logger(__name__)
 
 _RETRY_OPEN_S = 30.0
+_ANSWER_WITHIN_S = 1.0
 _STOP_WITHIN_S = 9.5
 
 
@@ -102,7 +104,11 @@ def _deadline() -> Iterator[Callable[[], None]]:
 def _stopping(
     loop: asyncio.AbstractEventLoop, stop: asyncio.Event, begun: Callable[[], None]
 ) -> Iterator[None]:
-    """SIGTERM and SIGINT end the agent in order; a second one ends the process at once."""
+    """SIGTERM and SIGINT end the agent in order; a second one ends the process at once.
+
+    SIGHUP, with which log rotation and terminals that close say so, changes nothing: the events
+    file is followed anyway.
+    """
 
     def on_signal(number: int) -> None:
         if stop.is_set():
@@ -111,9 +117,10 @@ def _stopping(
         begun()
         stop.set()
 
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    for number in numbers:
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    for number in numbers[:2]:
         loop.add_signal_handler(number, on_signal, number)
+    loop.add_signal_handler(signal.SIGHUP, log.info, "SIGHUP: nothing to do")
     try:
         yield
     finally:
@@ -157,6 +164,23 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
+def _asker(agent: Agent, loop: asyncio.AbstractEventLoop) -> Callable[[], Heartbeat | None]:
+    """Asks the agent, from another thread, how things stand; a busy one is what it last said."""
+
+    async def now() -> Heartbeat:
+        return agent.health.now()
+
+    def ask() -> Heartbeat | None:
+        answer = asyncio.run_coroutine_threadsafe(now(), loop)
+        try:
+            return answer.result(timeout=_ANSWER_WITHIN_S)
+        except TimeoutError:
+            answer.cancel()
+            return agent.health.last
+
+    return ask
+
+
 @contextlib.contextmanager
 def _metrics(agent: Agent, settings: Settings) -> Iterator[None]:
     if settings.metrics is None:
@@ -164,7 +188,7 @@ def _metrics(agent: Agent, settings: Settings) -> Iterator[None]:
         return
     address, port = settings.metrics
     try:
-        stop = serve(address, port, lambda: agent.health.last)
+        stop = serve(address, port, _asker(agent, asyncio.get_running_loop()))
     except OSError as error:
         raise MailcanaryError(
             f"metrics: found {address}:{port}: {error.strerror or error}, allowed is an address of "

@@ -116,7 +116,8 @@ class EventsFile:
         )
 
     def write(self, epoch: str, records: Sequence[Record]) -> None:
-        """Append the events and wait for the disk."""
+        """Append the events and wait for the disk; a file that was moved away is begun anew."""
+        self._follow()
         data = b"".join(line(epoch, record) for record in records)
         try:
             written = self._file.write(data)
@@ -125,6 +126,24 @@ class EventsFile:
             raise SpoolError(f"{self._path}: could not write ({error.strerror})") from error
         if written != len(data):
             raise SpoolError(f"{self._path}: could not write (disk full)")
+
+    def _follow(self) -> None:
+        """Open the file of that name if it is not the one that is open: log rotation moved it."""
+        try:
+            named = self._path.stat()
+        except FileNotFoundError:
+            named = None
+        except OSError as error:
+            raise SpoolError(f"{self._path}: could not look ({error.strerror})") from error
+        mine = os.fstat(self._file.fileno())
+        if named is not None and (named.st_dev, named.st_ino) == (mine.st_dev, mine.st_ino):
+            return
+        try:
+            new = self._path.open("a+b", buffering=0)
+        except OSError as error:
+            raise SpoolError(f"{self._path}: could not open anew ({error.strerror})") from error
+        self._file.close()
+        self._file = new
 
     def close(self) -> None:
         """Close the file."""

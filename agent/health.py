@@ -96,15 +96,22 @@ class Health:
 
     def beat(self) -> Heartbeat:
         """The heartbeat of now with all mailboxes, also kept as the last one."""
+        self.last = self.now(self.lag.take())
+        return self.last
+
+    def now(self, lag_s: float | None = None) -> Heartbeat:
+        """How things stand, for whoever asks between beats: ``lag_s`` is the worst since then."""
         now = self.clock.now()
-        self.last = Heartbeat(
+        if lag_s is None:
+            lag_s = max(self.lag.worst_s, 0.0 if self.last is None else self.last.lag_s)
+        return Heartbeat(
             agent=self.agent,
             at_ns=now.wall_ns,
             version=self.version,
             boot_id=now.boot_id,
             started_ns=self.started.wall_ns,
             in_flight=len(self.air),
-            lag_s=self.lag.take(),
+            lag_s=lag_s,
             spool=SpoolHealth(
                 epoch=self.epoch,
                 last_seq=self.depth.last_seq,
@@ -119,4 +126,3 @@ class Health:
             counters=dict(sorted(self.counters.items())),
             labels=dict(self.labels),
         )
-        return self.last

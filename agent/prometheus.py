@@ -1,4 +1,4 @@
-"""The agent's health for Prometheus: its last heartbeat, under names by Prometheus' conventions."""
+"""The agent's health for Prometheus, as it is when asked, under names by its conventions."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -75,22 +75,22 @@ def families(beat: Heartbeat) -> Families:
 
 
 class _HealthCollector(Collector):
-    def __init__(self, last: Callable[[], Heartbeat | None]) -> None:
-        self._last = last
+    def __init__(self, ask: Callable[[], Heartbeat | None]) -> None:
+        self._ask = ask
 
     def collect(self) -> Families:
-        beat = self._last()
+        beat = self._ask()
         return iter(()) if beat is None else families(beat)
 
 
-def serve(address: str, port: int, last: Callable[[], Heartbeat | None]) -> Callable[[], None]:
-    """Serve ``/metrics`` from a thread of its own; gives what ends it.
+def serve(address: str, port: int, ask: Callable[[], Heartbeat | None]) -> Callable[[], None]:
+    """Serve ``/metrics`` from a thread of its own, in which ``ask`` is called; gives what ends it.
 
     Raises:
         OSError: the address cannot be listened on.
     """
     registry = CollectorRegistry()
-    registry.register(_HealthCollector(last))
+    registry.register(_HealthCollector(ask))
     server: Any
     server, thread = start_http_server(port, addr=address, registry=registry)
 

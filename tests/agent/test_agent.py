@@ -283,3 +283,27 @@ def test_a_fault_of_our_own_in_a_folder_is_its_state_until_it_is_read_again(
         await stage.end()
 
     play(story)
+
+
+def test_a_full_disk_shows_for_as_long_as_it_lasts(inline_spool: InlineSpool) -> None:
+    """Looking into a full spool works; only writing does not, and that is what counts."""
+
+    async def story() -> None:
+        stage = Stage(inline_spool)
+        await asyncio.sleep(25)
+        database = inline_spool._opened.connection
+        pages = database.execute("PRAGMA page_count").fetchone()[0]
+        database.execute(f"PRAGMA max_page_count={pages}")
+        await asyncio.sleep(60)  # what room its last pages had is used up
+        for _ in range(30):
+            await asyncio.sleep(1)
+            problem = stage.agent.health.now().spool.problem
+            assert problem is not None
+            assert "full" in problem
+        database.execute("PRAGMA max_page_count=1000000")
+        await asyncio.sleep(15)
+        assert stage.agent.health.now().spool.problem is None
+        await stage.end()
+        assert stage.beats()[-1].spool.problem is None
+
+    play(story)

@@ -224,3 +224,29 @@ def test_what_a_full_disk_cut_off_standard_output_is_written_first(path: Path) -
         assert out.resume("e1") == 2
         out.write("e1", records(3))
     assert [json.loads(text)["seq"] for text in path.read_text().splitlines()] == [1, 2, 3]
+
+
+def test_a_file_that_was_rotated_away_is_begun_anew_and_nothing_is_lost(path: Path) -> None:
+    file = EventsFile(path)
+    file.write("e1", records(1, 2))
+    moved = path.rename(path.with_suffix(".jsonl.1"))
+    file.write("e1", records(3))
+    path.unlink()
+    file.write("e1", records(4, 5))
+    file.close()
+    assert [json.loads(text)["seq"] for text in moved.read_text().splitlines()] == [1, 2]
+    assert [json.loads(text)["seq"] for text in path.read_text().splitlines()] == [4, 5]
+    assert reopened(path) == 5
+
+
+def test_a_directory_that_went_away_is_an_error_and_the_next_try_works(tmp_path: Path) -> None:
+    directory = tmp_path / "log"
+    directory.mkdir()
+    file = EventsFile(directory / "events.jsonl")
+    away = directory.rename(tmp_path / "away")
+    with pytest.raises(SpoolError, match="could not open anew"):
+        file.write("e1", records(1))
+    away.rename(directory)
+    file.write("e1", records(1))
+    file.close()
+    assert reopened(directory / "events.jsonl") == 1
