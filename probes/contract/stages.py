@@ -84,6 +84,6 @@ class Result(StrEnum):
     FAILED = "failed"
     """TLS, protocol or authentication; the mail was not handed over."""
     UNSENT = "unsent"
-    """A cap or a policy of our own held it back before the connection."""
+    """A cap, a policy or a fault of our own ended it before the mail was handed over."""
     UNKNOWN = "unknown"
     """No way to tell whether the relay has it: the reply to the final dot was lost."""
