@@ -107,7 +107,7 @@ def probe(
     ] = None,
     warning: Annotated[
         str | None,
-        typer.Option("--warning", help="A longer delay is a WARNING; half the deadline."),
+        typer.Option("--warning", help="A longer delay is a WARNING; half of --critical."),
     ] = None,
     critical: Annotated[
         str | None, typer.Option("--critical", help="A longer delay is CRITICAL; the deadline.")
@@ -131,10 +131,8 @@ def probe(
     try:
         assignment, rules = _prepare(config, name, policy, relay or [], mailbox or [])
         deadline_s = max((plan.deadline_s for plan in assignment.paths), default=60.0)
-        thresholds = Thresholds(
-            _seconds(warning, "--warning", deadline_s / 2),
-            _seconds(critical, "--critical", deadline_s),
-        )
+        critical_s = _seconds(critical, "--critical", deadline_s)
+        thresholds = Thresholds(_seconds(warning, "--warning", critical_s / 2), critical_s)
         if thresholds.warning_s > thresholds.critical_s:
             raise ShotError(
                 f"--warning: found {thresholds.warning_s:g} s, allowed is at most --critical's "
