@@ -1,7 +1,6 @@
 """From a mail in the bounce mailbox to a bounce event: which canary it is about, if one of ours."""
 
 from agent.mailbox.arrivals import Fields
-from agent.spool.flight import Flight, FlightState
 from probes.contract.events import Bounce
 from probes.contract.message import canary_of_envid
 from probes.contract.names import Path
@@ -40,22 +39,13 @@ def canary_id(report: DsnReport, token: Token | None) -> str | None:
     """The canary that the bounce is about: by its returned header, else by its envelope id.
 
     An envelope id is no proof: it stands in relays' logs, and it is the Message-ID's left half. It
-    is to be believed only as far as :func:`vouches` says.
+    is to be believed only of a canary that has not arrived.
     """
     if token is not None:
         return token.canary
     if report.envelope_id is None:
         return None
     return canary_of_envid(report.envelope_id)
-
-
-def vouches(flight: Flight) -> bool:
-    """Whether a bounce that returns no header, only an envelope id, is believed of that flight.
-
-    Only while the canary is waited for: what is said of one that has arrived or was called lost
-    would be a line in the record that anybody who has read a relay's log could write.
-    """
-    return flight.state in (FlightState.INTENT, FlightState.AWAITED)
 
 
 def bounce(report: DsnReport, canary: str, path: Path, seen_ns: int) -> Bounce:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from agent.mailbox.arrivals import Fields, Look, Place, arrival, read_fields, read_token
-from agent.mailbox.bounces import bounce, canary_id, may_be_bounce, token_of, vouches
+from agent.mailbox.bounces import bounce, canary_id, may_be_bounce, token_of
 from agent.mailbox.watch import MailboxWatch, Reader
 from agent.spool.flight import Flight
 from probes.contract.events import Arrival, Bounce
@@ -138,10 +138,10 @@ def _arrivals(
 
 
 async def _known_path(reader: Reader, canary: str) -> Path | None:
-    """The path of a canary that is waited for."""
+    """The path of a canary that has not arrived: one that is waited for, or was called lost."""
     known = await reader.spool.run(lambda store: store.find_flights([canary]))
     flight = known.get(canary)
-    return flight.path if flight is not None and vouches(flight) else None
+    return None if flight is None else flight.path
 
 
 async def _may_fetch(watch: MailboxWatch, reader: Reader) -> None:

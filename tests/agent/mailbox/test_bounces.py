@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.mailbox.bounces import bounce, canary_id, may_be_bounce, token_of, vouches
-from agent.spool.flight import Flight, FlightState
+from agent.mailbox.bounces import bounce, canary_id, may_be_bounce, token_of
+from agent.spool.flight import Flight
 from probes.contract.names import Path as MailPath
 from probes.contract.secret import Secret
 from probes.contract.token import Key, KeyRing
@@ -48,11 +48,6 @@ def test_without_the_header_the_envelope_id_names_it(made: Flight) -> None:
     one = report(dsn(made, header=False))
     assert token_of(one, RING, "sfo") is None
     assert canary_id(one, None) == made.canary
-
-
-def test_an_envelope_id_is_believed_only_of_what_is_waited_for(made: Flight) -> None:
-    believed = {state for state in FlightState if vouches(made.moved(state))}
-    assert believed == {FlightState.INTENT, FlightState.AWAITED}
 
 
 def test_without_either_nobody_can_tell(made: Flight) -> None:
