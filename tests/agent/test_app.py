@@ -1,13 +1,12 @@
 """The wiring: where events go, and what a start that cannot work says."""
 
 import asyncio
-import os
 import resource
 import signal
 import subprocess
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from socket import create_server
 
@@ -154,9 +153,11 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 def fill(disk: Path) -> Path:
     """Leave no room on the disk; the file that takes it."""
-    free = os.statvfs(disk)
     filler = disk / "filler"
-    filler.write_bytes(bytes(free.f_bavail * free.f_frsize))
+    # Others write meanwhile, so how much room there is cannot be asked before.
+    with filler.open("wb", buffering=0) as stream, suppress(OSError):
+        while True:
+            stream.write(bytes(4096))
     return filler
 
 

@@ -166,14 +166,14 @@ class Postfix:
         """
         self._changed = True
         self._write_settings(settings)
-        self._reload()
+        self._restart()
 
     def restore(self) -> None:
         """Undo what `configure` changed."""
         if self._changed:
             self._changed = False
             self._write_settings({})
-            self._reload()
+            self._restart()
 
     def reset(self) -> None:
         """Be as after the first start: unfiltered, running, with its own settings and no mail.
@@ -232,8 +232,10 @@ class Postfix:
     def _is_running(self) -> bool:
         return self.namespace.leader_in(self._pid_file) is not None
 
-    def _reload(self) -> None:
-        self.namespace.run(["postfix", "-c", self._etc, "reload"])
+    def _restart(self) -> None:
+        """Begin anew: after a mere reload an idle smtpd may serve one more client as it was."""
+        self.stop()
+        self.start()
 
     def _write_settings(self, changes: dict[str, str]) -> None:
         settings = self._common() | self.settings | changes

@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -46,25 +46,35 @@ def fill(dovecot: Dovecot, count: int) -> None:
 async def counted(port: int, lines: list[bytes]) -> AsyncIterator[int]:
     """A port that leads to ``port``; every line that comes back is also put into ``lines``."""
 
+    ended: list[asyncio.Event] = []
+
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65536):
             writer.write(data)
-        writer.close()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        ended.append(end := asyncio.Event())
         there, back = await asyncio.open_connection("127.0.0.1", port)
         up = asyncio.create_task(pump(reader, back))
-        while line := await there.readline():
-            lines.append(line)
-            writer.write(line)
-        writer.close()
-        await up
+        with suppress(ConnectionError):
+            while line := await there.readline():
+                lines.append(line)
+                writer.write(line)
+        up.cancel()
+        await asyncio.gather(up, return_exceptions=True)
+        for stream in (writer, back):
+            stream.close()
+            with suppress(ConnectionError):
+                await stream.wait_closed()
+        end.set()
 
     relay = await asyncio.start_server(serve, "127.0.0.1", 0)
     try:
         yield relay.sockets[0].getsockname()[1]
     finally:
         relay.close()
+        for end in ended:
+            await end.wait()
 
 
 async def said(dovecot: Dovecot) -> list[bytes]:
