@@ -156,7 +156,7 @@ def build(
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop where there is one: it takes a third of the CPU per canary; else asyncio's own."""
+    """uvloop where there is one, since it takes less CPU per canary; else asyncio's own."""
     try:
         import uvloop
     except ImportError:

@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from probes.contract.config.models import ImapTls
 from probes.contract.secret import Secret
 from probes.imap import ImapTarget
-from tests.servers.certificates import CertificateFiles
+from tests.servers.certificates import Authority, CertificateFiles
 from tests.servers.process import environment
 
 PASSWORD = 'pa ss"\\x'
@@ -168,3 +169,17 @@ def _wait_for(port: int, log: Path) -> None:
                 text = log.read_text() if log.exists() else "no log"
                 raise RuntimeError(f"Dovecot does not listen on {port}:\n{text}") from error
             time.sleep(0.02)
+
+
+@contextmanager
+def anywhere() -> Iterator[Dovecot]:
+    """Dovecot in a directory and with certificates of its own."""
+    # Not pytest's own directory, into which the user that owns the mail may not look.
+    with TemporaryDirectory(prefix="mailcanary-dovecot-") as name:
+        base = Path(name)
+        base.chmod(0o755)
+        authority = Authority(base / "ca")
+        (base / "server").mkdir()
+        certificate = authority.issue("imap", "127.0.0.1")
+        with running(base / "server", certificate, authority.ca_file) as started:
+            yield started

@@ -6,16 +6,13 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.message import Message
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
 from probes.contract.stages import Reason, Stage
 from probes.imap import FolderSession, ImapFailure, ImapStage
 from probes.imap.session import BATCH
-from tests.probes.imap.dovecot import Dovecot, running
-from tests.servers.certificates import Authority
+from tests.probes.imap.dovecot import Dovecot, anywhere
 
 pytestmark = pytest.mark.servers
 FIELDS = ("X-Mailcanary", "Received")
@@ -23,15 +20,8 @@ FIELDS = ("X-Mailcanary", "Received")
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Dovecot]:
-    # Not pytest's own directory, into which the user that owns the mail may not look.
-    with TemporaryDirectory(prefix="mailcanary-dovecot-") as name:
-        base = Path(name)
-        base.chmod(0o755)
-        authority = Authority(base / "ca")
-        (base / "server").mkdir()
-        certificate = authority.issue("imap", "127.0.0.1")
-        with running(base / "server", certificate, authority.ca_file) as started:
-            yield started
+    with anywhere() as started:
+        yield started
 
 
 @pytest.fixture(scope="module")

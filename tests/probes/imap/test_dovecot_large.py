@@ -5,14 +5,11 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
 from probes.imap import FolderSession
-from tests.probes.imap.dovecot import MAIL_ID, Dovecot, running
-from tests.servers.certificates import Authority
+from tests.probes.imap.dovecot import MAIL_ID, Dovecot, anywhere
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 
@@ -22,14 +19,8 @@ FIELDS = ("X-Mailcanary", "Received")
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Dovecot]:
-    with TemporaryDirectory(prefix="mailcanary-dovecot-") as name:
-        base = Path(name)
-        base.chmod(0o755)
-        authority = Authority(base / "ca")
-        (base / "server").mkdir()
-        certificate = authority.issue("imap", "127.0.0.1")
-        with running(base / "server", certificate, authority.ca_file) as started:
-            yield started
+    with anywhere() as started:
+        yield started
 
 
 def fill(dovecot: Dovecot, count: int) -> None:
