@@ -125,4 +125,5 @@ class Health:
             },
             counters=dict(sorted(self.counters.items())),
             labels=dict(self.labels),
+            at_boot_ns=now.boot_ns,
         )

@@ -173,6 +173,8 @@ class Sender:
                     result=Result.UNKNOWN,
                     reason=Reason.INTERRUPTED,
                     detail="the agent stopped while this canary was on its way out",
+                    boot_id=flight.sent.boot_id,
+                    sent_boot_ns=flight.sent.boot_ns,
                 )
                 store.end_submission(event, flight.sent, FlightState.AWAITED)
 
@@ -244,6 +246,8 @@ class Sender:
                 result=Result.UNSENT,
                 reason=reason,
                 detail=detail,
+                boot_id=flight.sent.boot_id,
+                sent_boot_ns=flight.sent.boot_ns,
             )
             store.end_submission(event, flight.sent, FlightState.CLOSED)
             return flight
@@ -314,6 +318,8 @@ class Sender:
             tls=report.tls,
             queue_id=report.queue_id,
             dsn=report.dsn,
+            boot_id=sent.boot_id,
+            sent_boot_ns=sent.boot_ns,
         )
         awaited = report.result in _STILL_AWAITED
         state = FlightState.AWAITED if awaited else FlightState.CLOSED

@@ -128,4 +128,5 @@ class MailboxWatch:
             in_flight=len(self.air),
             backlog=sum(status.backlog for status in self.folders.values()),
             quota_used=max(quotas) if quotas else None,
+            watermark_boot_ns=None if mark is None else mark.boot_ns,
         )

@@ -191,6 +191,8 @@ class Store:
             deadline_s=flight.deadline_s,
             loss_after_s=flight.loss_after_s,
             revision=revision,
+            boot_id=flight.sent.boot_id,
+            sent_boot_ns=flight.sent.boot_ns,
         )
         self.append(intent, intent.at_ns)
         return flight

@@ -54,6 +54,8 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="i
 
     ``path_seq`` numbers the canaries of the path, ``mailbox_seq`` those of (agent, mailbox) across
     relays, both within ``stream_epoch``: a lost state file starts a new epoch, not a false gap.
+    ``sent_boot_ns`` is what the boot clock showed at ``at_ns``, in the boot ``boot_id``: the canary
+    is sent no sooner.
     """
 
     canary: str
@@ -66,6 +68,8 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="i
     deadline_s: float
     loss_after_s: float
     revision: str = ""
+    boot_id: str | None = None
+    sent_boot_ns: int | None = None
 
 
 class Submission(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="submission"):
@@ -74,7 +78,8 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", ta
     ``sent_ns`` is the send time that the canary carries, taken just before the first packet.
     ``phases`` maps each stage that took place to the seconds it took; ``stage``, ``reason`` and
     ``detail`` say where and why it failed and are absent for an accepted canary. ``queue_id`` is
-    what the relay's 250 names, for grepping in its log.
+    what the relay's 250 names, for grepping in its log. ``sent_boot_ns`` is what the boot clock
+    showed at ``sent_ns``, in the boot ``boot_id``.
     """
 
     canary: str
@@ -93,6 +98,8 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", ta
     tls: TlsInfo | None = None
     queue_id: str | None = None
     dsn: bool = False
+    boot_id: str | None = None
+    sent_boot_ns: int | None = None
 
 
 class Hop(msgspec.Struct, frozen=True, kw_only=True):
@@ -205,7 +212,10 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="ch
 
 
 class MailboxHealth(msgspec.Struct, frozen=True, kw_only=True):
-    """How the reading of one mailbox goes. ``watermark_ns`` as in ``docs/events.md``."""
+    """How the reading of one mailbox goes. ``watermark_ns`` as in ``docs/events.md``.
+
+    ``watermark_boot_ns`` is the same instant on the boot clock of the heartbeat's ``boot_id``.
+    """
 
     state: str
     watermark_ns: int | None
@@ -213,6 +223,7 @@ class MailboxHealth(msgspec.Struct, frozen=True, kw_only=True):
     in_flight: int = 0
     backlog: int = 0
     quota_used: float | None = None
+    watermark_boot_ns: int | None = None
 
 
 class SpoolHealth(msgspec.Struct, frozen=True, kw_only=True):
@@ -227,7 +238,10 @@ class SpoolHealth(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="heartbeat"):
-    """The agent is alive, and how well it works. ``counters`` only ever grow within a run."""
+    """The agent is alive, and how well it works. ``counters`` only ever grow within a run.
+
+    ``at_boot_ns`` is what the boot clock showed at ``at_ns``, in the boot ``boot_id``.
+    """
 
     agent: str
     at_ns: int
@@ -240,6 +254,7 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag
     mailboxes: dict[str, MailboxHealth]
     counters: dict[str, int]
     labels: dict[str, str] = msgspec.field(default_factory=dict)
+    at_boot_ns: int | None = None
 
 
 class Complaint(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="complaint"):

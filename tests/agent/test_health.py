@@ -47,6 +47,7 @@ def test_a_heartbeat_gathers_everything(clock: HandClock) -> None:
     box = beat.mailboxes[INBOX]
     assert (box.state, box.detail) == ("down", "Junk: connect: timeout")
     assert (box.watermark_ns, box.in_flight, box.backlog) == (started.wall_ns, 1, 4)
+    assert (beat.at_boot_ns, box.watermark_boot_ns) == (clock.now().boot_ns, started.boot_ns)
     assert box.quota_used == 0.5
     assert decode(encode(beat)) == beat
     assert health.beat().lag_s == 0.0

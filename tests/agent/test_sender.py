@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from agent.sender import Caps
 from agent.spool.flight import FlightState
 from agent.spool.store import Cursor
 from probes.contract.config.models import Relay
@@ -22,6 +23,7 @@ from tests.agent.fakes import (
     FakeSmtp,
     HandClock,
     InlineSpool,
+    S,
     canary_id,
     flight,
 )
@@ -111,6 +113,26 @@ async def test_the_send_time_is_taken_after_the_intent_is_durable(bench: Bench) 
     await bench.sender(FakeSmtp()).fly(bench.slot())
     [intent], [submission] = bench.intents(), bench.submissions()
     assert submission.sent_ns - intent.at_ns == 2_000_000_000
+
+
+async def test_a_send_is_told_by_the_clock_that_nobody_sets_too(bench: Bench) -> None:
+    def set_clock() -> None:
+        bench.clock.advance(2)
+        bench.clock.step(-3600.0)
+
+    bench.spool.before_run = set_clock
+    begun = bench.clock.now()
+    sender = bench.sender(FakeSmtp(), Caps(per_mailbox=1))
+    await sender.fly(bench.slot())
+    [intent], [submission] = bench.intents(), bench.submissions()
+    assert (intent.boot_id, intent.sent_boot_ns) == (begun.boot_id, begun.boot_ns)
+    assert (submission.boot_id, submission.sent_boot_ns) == (begun.boot_id, begun.boot_ns + 2 * S)
+    held_at = bench.clock.now()
+    await sender.fly(bench.slot())
+    held = bench.submissions()[1]
+    assert (held.result, held.boot_id, held.sent_boot_ns) == (
+        Result.UNSENT, held_at.boot_id, held_at.boot_ns,
+    )  # fmt: skip
 
 
 # --- bad ends -------------------------------------------------------------------------------
@@ -291,6 +313,8 @@ async def test_flights_of_before_are_awaited_and_none_is_sent_again(bench: Bench
         Result.UNKNOWN,
         Reason.INTERRUPTED,
     )
+    intent = bench.intents()[0]
+    assert (last.boot_id, last.sent_boot_ns) == (intent.boot_id, intent.sent_boot_ns)
     assert {kept.state for kept in store.flights()} == {FlightState.AWAITED}
     assert bench.counters == {"submissions_unknown": 1}
     assert sender.take_up(store.flights()) == []
