@@ -6,18 +6,24 @@ from typing import Any
 import msgspec
 
 from probes.contract.events import Event
+from probes.contract.stages import Reason, Result, Stage
 
 
 def event_schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of one event, drawn from the types themselves.
 
-    It describes the kinds that this version knows and allows further fields. A reader that is to
-    outlive this version lets kinds pass that the schema does not list.
+    It describes the kinds that this version knows and allows further fields, and further words for
+    results, stages and reasons. A reader that is to outlive this version lets kinds pass that the
+    schema does not list.
     """
+    schema = _tidied(msgspec.json.schema(Event))
+    for words in (Result, Stage, Reason):
+        known = schema["$defs"][words.__name__]
+        known["anyOf"] = [{"enum": known.pop("enum")}, {"type": "string"}]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "mailcanary event",
-        **_tidied(msgspec.json.schema(Event)),
+        **schema,
     }
 
 

@@ -96,6 +96,10 @@ _ENDED_AT_RELAY = {
 }
 """Submissions after which no mail is under way, unless it turns up all the same."""
 
+_TELLS_LESS = {Result.OTHER: 1, Result.UNKNOWN: 2}
+"""Of two submissions the one that tells more counts: what the attempt saw, though in a word that
+this version does not know, beats "the agent was interrupted and cannot tell"."""
+
 
 def timing_of(delay: Interval, deadline_s: float) -> Timing:
     """Late only if the lower bound is past the deadline, in time only if the upper is inside it."""
@@ -148,9 +152,8 @@ class Story(msgspec.Struct, frozen=True, kw_only=True):
     def _with_submission(self, event: Submission) -> "Story":
         mine = (self.result or "", self.stage or "", self.reason or "")
         theirs = (event.result, event.stage or "", event.reason or "")
-        # What the attempt itself saw beats "the agent was interrupted and cannot tell".
-        if self.result is None or (self.result is Result.UNKNOWN, mine) > (
-            event.result is Result.UNKNOWN,
+        if self.result is None or (_TELLS_LESS.get(self.result, 0), mine) > (
+            _TELLS_LESS.get(event.result, 0),
             theirs,
         ):
             return self._with(result=event.result, stage=event.stage, reason=event.reason)
@@ -179,6 +182,9 @@ class Story(msgspec.Struct, frozen=True, kw_only=True):
             return Outcome.BOUNCED, Stage.TRANSIT, None
         if self.result in _ENDED_AT_RELAY:
             return _ENDED_AT_RELAY[self.result], self.stage, self.reason
+        if self.result is Result.OTHER:
+            # Whether a mail is under way is what this version cannot read; nothing may follow.
+            return Outcome.UNKNOWN, self.stage, self.reason
         accepted = self.result is Result.ACCEPTED
         if not (self.lost or self.given_up):
             return Outcome.PENDING, Stage.TRANSIT if accepted else None, None

@@ -3,7 +3,18 @@
 from enum import StrEnum
 
 
-class Stage(StrEnum):
+class _Words(StrEnum):
+    """A list of words to which a newer version may add: one that is not known is ``other``.
+
+    Only reading gives ``other``, nobody writes it. The word itself stays in the event's bytes.
+    """
+
+    @classmethod
+    def _missing_(cls, value: object) -> "_Words | None":
+        return cls("other") if isinstance(value, str) else None
+
+
+class Stage(_Words):
     """The steps of a canary's journey, in order.
 
     ``RESOLVE`` to ``ACCEPT`` lie between agent and relay (RFC 5321 section 3), each timed alone.
@@ -26,6 +37,7 @@ class Stage(StrEnum):
     EGRESS_CONNECT = "egress-connect"
     EGRESS_BANNER = "egress-banner"
     EGRESS_TLS = "egress-tls"
+    OTHER = "other"
 
 
 SUBMISSION_STAGES = (
@@ -43,7 +55,7 @@ SUBMISSION_STAGES = (
 """The stages of one submission, in the order in which they happen."""
 
 
-class Reason(StrEnum):
+class Reason(_Words):
     """Why a stage failed; a small fixed set, fit for a metric label; a text beside it says more."""
 
     TIMEOUT = "timeout"
@@ -68,9 +80,10 @@ class Reason(StrEnum):
     STALE = "stale"
     INTERRUPTED = "interrupted"
     LOCAL = "local"
+    OTHER = "other"
 
 
-class Result(StrEnum):
+class Result(_Words):
     """How one submission attempt ended."""
 
     ACCEPTED = "accepted"
@@ -87,3 +100,5 @@ class Result(StrEnum):
     """A cap, a policy or a fault of our own ended it before the mail was handed over."""
     UNKNOWN = "unknown"
     """No way to tell whether the relay has it: the reply to the final dot was lost."""
+    OTHER = "other"
+    """A word of a newer version: it ended, and this version cannot tell how."""

@@ -11,7 +11,7 @@ from probes.contract.events import KINDS
 
 HERE = FilePath(__file__).parent
 PUBLISHED = HERE.parents[2] / "docs" / "schema" / "events.schema.json"
-GOLDEN = sorted((HERE / "golden").glob("*.json"))
+GOLDEN = sorted((HERE / "golden").glob("**/*.json"))
 JSON_TYPES: dict[str, type | tuple[type, ...]] = {
     "string": str,
     "integer": int,
@@ -71,7 +71,7 @@ def fits(value: Any, schema: dict[str, Any], defs: dict[str, Any]) -> bool:
     return True
 
 
-@pytest.mark.parametrize("file", GOLDEN, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", GOLDEN, ids=lambda file: f"{file.parent.name}-{file.stem}")
 def test_golden_events_fit_the_schema_and_mutilated_ones_do_not(file: FilePath) -> None:
     schema = event_schema()
     event = json.loads(file.read_bytes())
