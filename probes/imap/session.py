@@ -1,30 +1,23 @@
 """One folder over one connection: look for new mail, wait for it, read it, delete it.
 
-A session ends at the first thing that could put its replies out of step: no reply in time, a BAD, a
-BYE, nonsense, a lost connection, a call cancelled before its reply. The connection is cut, ``dead``
-says why, and every later call raises that failure at once; open another session to go on. A
-tagged NO is a refusal, raised as an ImapFailure too, after which the session goes on.
+A session ends at the first thing that could put its replies out of step (see
+:mod:`probes.imap.commands`); open another one to go on. A tagged NO is a refusal, raised as an
+ImapFailure too, after which the session goes on.
 """
 
 import asyncio
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
 from datetime import date
 from typing import Self
 
-import aioimaplib
-
 from probes.contract.stages import Reason
-from probes.imap.collect import Collector
-from probes.imap.connect import MAILBOXES, connect
-from probes.imap.framing import KEEP_LITERAL
+from probes.imap.check import BATCH, Checks
+from probes.imap.commands import Commands
+from probes.imap.connect import MAILBOXES
 from probes.imap.gather import Gathering
-from probes.imap.idling import idle_until
-from probes.imap.items import FetchReply, parse_fetch
-from probes.imap.login import greet, log_in, redactor
+from probes.imap.items import FetchReply
 from probes.imap.model import (
-    MAX_UID,
     AddressPolicy,
     Batch,
     FolderState,
@@ -32,25 +25,10 @@ from probes.imap.model import (
     ImapStage,
     ImapTarget,
     Message,
-    ProtocolError,
 )
-from probes.imap.protocol import ImapProtocol, Reply, Request
-from probes.imap.replies import quota_ratio, search_uids
-from probes.imap.view import FolderView
+from probes.imap.replies import quota_ratio
 from probes.imap.wire import folder_name, header_items, quoted, search_date, uid_set
 from probes.resolver import Lookups
-
-BATCH = 200
-"""Messages fetched, flagged or expunged with one command."""
-
-SPAN = 100_000
-"""UIDs looked through with one SEARCH when far behind: a reply of at most about a megabyte."""
-
-BATCH_BYTES = 2 * 1024 * 1024
-"""Bytes of headers returned at a time: taking them apart must not hold up all else for long."""
-
-CLOSE_S = 1.0
-_OnFetch = Callable[[FetchReply], None]
 
 
 class FolderSession:
@@ -59,18 +37,11 @@ class FolderSession:
     def __init__(
         self, target: ImapTarget, folder: str, items: str, clock: Callable[[], int]
     ) -> None:
-        self._target = target
         self._folder = folder_name(folder)
         self._items = items
-        self._clock = clock
-        self._view = FolderView(clock)
-        self._stirred = asyncio.Event()
-        self._redact = redactor(target)
-        self._on_fetch: _OnFetch | None = None
-        self._collector = Collector()
-        self._busy = False
-        self._looked_to = 0
-        self._protocol: ImapProtocol
+        self._commands = Commands(target, clock)
+        self._view = self._commands.view
+        self._checks = Checks(self._commands, items, clock)
 
     @classmethod
     async def open(
@@ -97,13 +68,11 @@ class FolderSession:
         if not folder.isprintable() or not folder:
             raise ValueError(f"folder {folder!r}: allowed is printable text")
         session = cls(target, folder, items, clock)
-        session._protocol = await connect(target, permits, session._make_protocol, lookups)
+        await session._commands.connect(permits, lookups)
         try:
-            await greet(session._protocol, session._view, target.command_timeout_s)
-            await log_in(session._protocol, session._view, target)
-            await session._select()
+            await session._commands.select(session._folder)
         except BaseException:
-            await session._cut()
+            await session._commands.cut()
             raise
         return session
 
@@ -118,7 +87,7 @@ class FolderSession:
     @property
     def dead(self) -> ImapFailure | None:
         """Why the session has ended; None while it has not."""
-        return self._protocol.failure
+        return self._commands.dead
 
     @property
     def capabilities(self) -> frozenset[str]:
@@ -156,26 +125,8 @@ class FolderSession:
         Raises:
             ImapFailure: nothing of this call counts, and the cursor stays where it was.
         """
-        with self._turn():
-            view = self._view
-            asked_ns = self._clock()
-            await self._ok(ImapStage.CHECK, "NOOP")
-            if not view.news and uid == self._looked_to:
-                return Batch((), uid, complete=True, asked_ns=asked_ns, seen_ns=view.news_ns)
-            view.news = False
-            try:
-                if view.at_most(uid) > BATCH:
-                    messages, next_uid = await self._catch_up(uid)
-                    complete = False
-                else:
-                    messages, next_uid, complete = await self._catch_last(uid)
-            except BaseException:
-                # What was announced has not been seen by the caller.
-                view.news = True
-                raise
-            return Batch(
-                tuple(messages), next_uid, complete, asked_ns=asked_ns, seen_ns=view.news_ns
-            )
+        with self._commands.turn():
+            return await self._checks.fetch_from(uid)
 
     async def idle(self, timeout_s: float, wake: asyncio.Event) -> bool:
         """Wait until the server announces mail (True), or ``wake`` or the time ends it (False).
@@ -188,20 +139,19 @@ class FolderSession:
             ImapFailure: as everywhere; also when the server offers no IDLE, refuses it or ends it
                 by itself, after which the session goes on.
         """
-        with self._turn():
+        with self._commands.turn():
             if not self.has_idle:
                 detail = "the server offers no IDLE"
-                raise self._protocol.fail(ImapStage.IDLE, Reason.PROTOCOL, detail)
-            if self._need_not_idle(wake):
-                return self._view.news
-            # Not every server looks, when IDLE begins, for what has come since the last command.
-            await self._ok(ImapStage.IDLE, "NOOP")
-            if self._need_not_idle(wake):
-                return self._view.news
-            self._stirred.clear()
-            limit_s = self._target.command_timeout_s
-            await idle_until(self._protocol, self._stirred, wake, timeout_s, limit_s)
+                raise self._commands.failure(ImapStage.IDLE, Reason.PROTOCOL, detail)
+            if not self._need_not_idle(wake):
+                # Not every server looks, when IDLE begins, for what came since the last command.
+                await self._commands.ok(ImapStage.IDLE, "NOOP")
+            if not self._need_not_idle(wake):
+                await self._commands.idle(wake, timeout_s)
             return self._view.news
+
+    def _need_not_idle(self, wake: asyncio.Event) -> bool:
+        return self._view.news or wake.is_set()
 
     async def delete(self, uids: Collection[int]) -> bool:
         """Delete the messages; False when they could only be flagged as deleted.
@@ -209,15 +159,14 @@ class FolderSession:
         Without UIDPLUS there is no way to expunge these alone, and a plain EXPUNGE would take with
         it what others have flagged: it is never sent.
         """
-        wanted = sorted(set(uids))
-        with self._turn():
-            for start in range(0, len(wanted), BATCH):
-                chosen = uid_set(wanted[start : start + BATCH])
-                await self._ok(
+        commands = self._commands
+        with commands.turn():
+            for chosen in map(uid_set, _slices(uids)):
+                await commands.ok(
                     ImapStage.STORE, "STORE", chosen, r"+FLAGS.SILENT (\Deleted)", prefix="UID"
                 )
                 if self.has_uidplus:
-                    await self._ok(ImapStage.EXPUNGE, "EXPUNGE", chosen, prefix="UID")
+                    await commands.ok(ImapStage.EXPUNGE, "EXPUNGE", chosen, prefix="UID")
         return self.has_uidplus
 
     async def fetch_whole(self, uid: int, max_bytes: int) -> bytes | None:
@@ -230,23 +179,17 @@ class FolderSession:
                 found.append(value)
 
         items = f"(UID BODY.PEEK[]<0.{max_bytes}>)"
-        with self._turn():
-            self._protocol.framer.keep_literal = max_bytes
-            try:
-                await self._fetch(str(uid), items, take)
-            finally:
-                self._protocol.framer.keep_literal = KEEP_LITERAL
+        with self._commands.turn():
+            await self._commands.fetch(str(uid), items, take, keep_literal=max_bytes)
         return found[0][:max_bytes] if found else None
 
     async def fetch_some(self, uids: Collection[int]) -> list[Message]:
         """Those of the messages that are there and hold at least one of the fields asked for."""
-        wanted = sorted(set(uids))
         found: list[Message] = []
-        with self._turn():
-            for start in range(0, len(wanted), BATCH):
-                chosen = wanted[start : start + BATCH]
+        with self._commands.turn():
+            for chosen in _slices(uids):
                 gathering = Gathering(self._view, chosen[0], chosen[-1])
-                await self._fetch(uid_set(chosen), self._items, gathering.take)
+                await self._commands.fetch(uid_set(chosen), self._items, gathering.take)
                 found += gathering.messages
         return found
 
@@ -259,167 +202,24 @@ class FolderSession:
         header_items([field])
         until = "" if before is None else f" BEFORE {search_date(before)}"
         criteria = f'SINCE {search_date(since)}{until} HEADER {quoted(field)} ""'
-        with self._turn():
-            return await self._search(criteria)
+        with self._commands.turn():
+            return await self._commands.search(criteria)
 
     async def quota(self) -> float | None:
         """The used share of the fullest quota, 1.0 is full; None when none is told."""
         if not self.has_quota:
             return None
-        with self._turn():
-            with self._collector.of(b"QUOTA") as lines:
-                reply = await self._run(ImapStage.QUOTA, "GETQUOTAROOT", self._folder)
-            return quota_ratio(lines) if reply.status == "OK" else None
+        with self._commands.turn():
+            lines = await self._commands.quota(self._folder)
+        return None if lines is None else quota_ratio(lines)
 
     async def close(self) -> None:
         """Log out, within a second; a session that is busy or dead is just cut. Never raises."""
-        protocol = self._protocol
-        try:
-            if protocol.failure is None and not self._busy:
-                request = Request("LOGOUT", protocol.new_tag())
-                await protocol.run(ImapStage.LOGOUT, request, CLOSE_S)
-        except ImapFailure:
-            pass
-        finally:
-            await self._cut()
+        await self._commands.close()
 
-    # How it is done.
 
-    def _make_protocol(self) -> ImapProtocol:
-        return ImapProtocol(untagged=self._untagged, on_dead=self._stirred.set, redact=self._redact)
-
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        if self._busy:
-            raise RuntimeError("a session does one thing at a time")
-        self._protocol.check_alive()
-        self._busy = True
-        try:
-            yield
-        finally:
-            self._busy = False
-
-    def _untagged(self, parts: Sequence[bytes]) -> None:
-        kind = self._view.take(parts)
-        if kind == b"FETCH":
-            if self._on_fetch is not None:
-                self._on_fetch(parse_fetch(parts))
-        elif kind == b"EXISTS":
-            self._stirred.set()
-        else:
-            self._collector.take(kind, parts)
-
-    async def _run(
-        self, step: ImapStage, name: str, *arguments: str, prefix: str | None = None
-    ) -> Reply:
-        protocol = self._protocol
-        request = Request(name, protocol.new_tag(), *arguments, prefix=prefix)
-        return await protocol.run(step, request, self._target.command_timeout_s)
-
-    async def _ok(
-        self, step: ImapStage, name: str, *arguments: str, prefix: str | None = None
-    ) -> bytes:
-        reply = await self._run(step, name, *arguments, prefix=prefix)
-        if reply.status != "OK":
-            detail = f"the server answered NO: {self._protocol.said(reply.text)}"
-            raise self._protocol.fail(step, Reason.REFUSED, detail)
-        return reply.text
-
-    async def _select(self) -> None:
-        view = self._view
-        await self._ok(ImapStage.SELECT, "SELECT", self._folder)
-        self._protocol.state = aioimaplib.SELECTED
-        if view.uidvalidity is None:
-            detail = "the server keeps no UIDs for this folder (no UIDVALIDITY)"
-            raise self._protocol.fail(ImapStage.SELECT, Reason.PROTOCOL, detail)
-        if view.uidnext is None:
-            exists = view.exists
-            view.settle(await self._last_uid() + 1 if exists else 1, exists)
-        else:
-            view.settle(view.uidnext, view.exists)
-        # The caller begins with a check in any case, and idling must not end for old mail.
-        view.news = False
-
-    async def _cut(self) -> None:
-        """Drop the connection and wait until the transport is closed, as it is at once."""
-        self._protocol.die(Reason.CLOSED, "the session was closed")
-        await asyncio.wait({self._protocol.gone}, timeout=CLOSE_S)
-
-    def _need_not_idle(self, wake: asyncio.Event) -> bool:
-        return self._view.news or wake.is_set()
-
-    async def _fetch(self, uids: str, items: str, on_fetch: _OnFetch) -> None:
-        self._on_fetch = on_fetch
-        try:
-            await self._ok(ImapStage.FETCH, "FETCH", uids, items, prefix="UID")
-        finally:
-            self._on_fetch = None
-
-    async def _search(self, criteria: str) -> list[int]:
-        with self._collector.of(b"SEARCH") as lines:
-            await self._ok(ImapStage.SEARCH, "SEARCH", criteria, prefix="UID")
-        try:
-            return search_uids(lines)
-        except ProtocolError as error:
-            self._protocol.step = ImapStage.SEARCH
-            self._protocol.die(Reason.PROTOCOL, f"the server sent {error}")
-            raise self._protocol.fail(ImapStage.SEARCH, Reason.PROTOCOL, str(error)) from None
-
-    async def _last_uid(self) -> int:
-        last = 0
-
-        def take(reply: FetchReply) -> None:
-            nonlocal last
-            last = max(last, reply.number(b"UID") or 0)
-
-        await self._fetch("*", "(UID)", take)
-        if not last:
-            detail = "the server does not tell the last message's UID"
-            raise self._protocol.fail(ImapStage.FETCH, Reason.PROTOCOL, detail)
-        return last
-
-    async def _catch_last(self, uid: int) -> tuple[list[Message], int, bool]:
-        """What is left when no more than a batch can be; and whether it is all there was to fetch.
-
-        It is, when the server showed every message that it had announced before. If it did not, as
-        happens when one was expunged meanwhile, it is asked once more.
-        """
-        view = self._view
-        exists = view.exists
-        announced = exists - view.settled if uid <= view.bound_uid else 0
-        gathering = await self._gather(uid, MAX_UID)
-        messages, next_uid = gathering.first(BATCH_BYTES)
-        if next_uid < gathering.next_uid:
-            view.news = True
-            return messages, next_uid, False
-        # An EXPUNGE that came with the reply has made the count smaller already.
-        view.settle(next_uid, min(max(exists, gathering.reached), view.exists))
-        self._looked_to = next_uid
-        if gathering.count < announced:
-            view.news = True
-            return messages, next_uid, False
-        return messages, next_uid, True
-
-    async def _catch_up(self, uid: int) -> tuple[list[Message], int]:
-        """The next batch when far behind: ask for the UIDs first, since they may lie far apart."""
-        view = self._view
-        if view.settled < view.exists:
-            exists = view.exists
-            view.settle(await self._last_uid() + 1, min(exists, view.exists))
-        end = min(uid + SPAN, view.bound_uid) - 1
-        if end < uid:
-            return [], uid
-        uids = [found for found in await self._search(f"UID {uid}:{end}") if uid <= found <= end]
-        chosen = uids[:BATCH]
-        if not chosen:
-            return [], end + 1
-        gathering = await self._gather(chosen[0], chosen[-1])
-        messages, next_uid = gathering.first(BATCH_BYTES)
-        if next_uid < gathering.next_uid:
-            return messages, next_uid
-        return messages, chosen[-1] + 1 if len(uids) > BATCH else end + 1
-
-    async def _gather(self, first: int, last: int) -> Gathering:
-        gathering = Gathering(self._view, first, last)
-        await self._fetch(f"{first}:{last}", self._items, gathering.take)
-        return gathering
+def _slices(uids: Collection[int]) -> Iterator[list[int]]:
+    """The UIDs, ascending and each once, as many at a time as one command takes."""
+    wanted = sorted(set(uids))
+    for start in range(0, len(wanted), BATCH):
+        yield wanted[start : start + BATCH]

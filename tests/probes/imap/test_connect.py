@@ -118,7 +118,8 @@ async def test_connections_share_a_tls_context(
             )
             sessions.append(await FolderSession.open(target, "INBOX", header_fields=FIELDS))
         first, second, lax = (
-            session._protocol.transport.get_extra_info("sslcontext") for session in sessions
+            session._commands._protocol.transport.get_extra_info("sslcontext")
+            for session in sessions
         )
         assert first is second
         assert lax is not first

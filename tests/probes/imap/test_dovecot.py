@@ -11,7 +11,7 @@ import pytest
 
 from probes.contract.stages import Reason, Stage
 from probes.imap import FolderSession, ImapFailure, ImapStage
-from probes.imap.session import BATCH
+from probes.imap.check import BATCH
 from tests.probes.imap.dovecot import Dovecot, anywhere
 
 pytestmark = pytest.mark.servers

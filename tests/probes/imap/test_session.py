@@ -7,8 +7,8 @@ import pytest
 
 from probes.contract.stages import Reason
 from probes.imap import Batch, FolderSession, ImapFailure, ImapStage
+from probes.imap.check import BATCH, BATCH_BYTES, SPAN
 from probes.imap.framing import KEEP_LITERAL
-from probes.imap.session import BATCH, BATCH_BYTES, SPAN
 from tests.probes.imap.scripted import Conversation, ScriptedServer, ok, opened, select
 
 FIELDS = ("X-Mailcanary",)
