@@ -1,10 +1,8 @@
 """The real agent as a process, with a configuration, a policy and secrets for an estate."""
 
 import base64
-import signal
 import socket
 import subprocess
-import sys
 import urllib.request
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,12 +13,13 @@ from typing import Any, Self
 import yaml
 
 from tests.servers.agent_config import Words, estate_secrets, secret_endpoints
+from tests.servers.boots import Boot
 from tests.servers.estate import ServerEstate
 from tests.servers.journal import Journal
 from tests.servers.namespaces import Namespace
-from tests.servers.process import CommandError, environment, tail
+from tests.servers.process import environment, tail
+from tests.servers.program import MAILCANARY, Program
 
-MAILCANARY = (sys.executable, "-m", "mailcanary")
 SIGNING_KEY = "the key that signs the canaries of these tests"
 
 
@@ -80,7 +79,6 @@ class RunningAgent:
     name: str = "site"
     site: Namespace | None = None
     metrics: int | None = None
-    process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     @property
     def events(self) -> Path:
@@ -95,51 +93,38 @@ class RunningAgent:
         return self.workplace.directory / f"{self.name}.state"
 
     @cached_property
-    def journal(self) -> Journal:
-        """What it has written, over all its starts."""
-        return Journal(self.events, self._must_run)
-
-    def start(self) -> None:
-        """Start it; at its site, if it has one."""
-        words: list[str | Path] = [
-            "--name",
-            self.name,
-            "--state",
-            self.state,
-            "--events",
-            self.events,
-        ]
-        words += ["--log-level", "debug"]
+    def program(self) -> Program:
+        """The agent as a process."""
+        words: list[str | Path] = ["--name", self.name, "--log-level", "debug"]
+        words += ["--state", self.state, "--events", self.events]
         if self.metrics is not None:
             words += ["--metrics", f"127.0.0.1:{self.metrics}"]
         command = self.workplace.command("agent", *words)
-        start = subprocess.Popen if self.site is None else self.site.popen
-        with self.log.open("ab") as log:
-            self.process = start(command, stdout=log, stderr=log, env=environment())
+        return Program(f"agent {self.name}", command, self.log, self.site)
+
+    @cached_property
+    def journal(self) -> Journal:
+        """What it has written, over all its starts."""
+        return Journal(self.events, self.program.must_run)
+
+    def start(self) -> None:
+        """Start it; at its site, if it has one."""
+        self.program.start()
 
     def stop(self) -> int:
         """Stop it as systemd would; gives its exit status."""
-        return self._end(signal.SIGTERM)
+        return self.program.stop()
 
     def kill(self) -> None:
         """End it without a chance to write anything more."""
-        self._end(signal.SIGKILL)
+        self.program.kill()
 
-    def is_running(self) -> bool:
-        """Whether it was started and has not ended."""
-        return self.process is not None and self.process.poll() is None
-
-    def _must_run(self) -> None:
-        """Fail with its log when it was started and has ended by itself."""
-        if self.process is not None and (status := self.process.poll()) is not None:
-            raise CommandError(f"agent {self.name}: exit {status}: {tail(self.log)}")
-
-    def _end(self, number: signal.Signals) -> int:
-        assert self.process is not None
-        self.process.send_signal(number)
-        status = self.process.wait(timeout=30)
-        self.process = None
-        return status
+    def reboot(self, age_s: int) -> Boot:
+        """Kill it, and start it as on a machine that was rebooted `age_s` seconds ago."""
+        self.kill()
+        self.program.boot = Boot.new(self.workplace.directory, age_s)
+        self.start()
+        return self.program.boot
 
     def scrape(self) -> str:
         """What it tells Prometheus; kept beside its log."""
@@ -204,7 +189,7 @@ class Crew:
     def end(self) -> None:
         """Kill the agents that still run."""
         for agent in self.agents:
-            if agent.is_running():
+            if agent.program.is_running():
                 agent.kill()
 
     def log_tails(self, lines: int = 30) -> str:

@@ -2,7 +2,6 @@
 
 import contextlib
 import random
-import re
 import smtplib
 import time
 from collections import Counter
@@ -11,13 +10,12 @@ from email.message import EmailMessage
 import pytest
 
 from probes.contract.message import message_id
-from probes.contract.outcome import Outcome
 from probes.contract.token import HEADER
+from tests.servers.accounts import FINAL, accepted_ids, assert_accounted_for
 from tests.servers.agent_config import Words, config_words, customer_words, relay_words
 from tests.servers.agents import Crew, RunningAgent
 from tests.servers.dovecot import Mailbox
 from tests.servers.estate import MONITOR_DOMAIN, ServerEstate
-from tests.servers.journal import Canary
 from tests.servers.process import wait_until
 from tests.servers.proxy import Direction
 
@@ -29,9 +27,6 @@ KILLED_AT_START = 0.25
 LONGEST_WORK_S = 1.5
 LATENCY_S = 0.1
 LOSS_AFTER_S = 12.0
-FINAL = {Outcome.DELIVERED, Outcome.LATE, Outcome.UNKNOWN}
-
-_MESSAGE_ID = re.compile(rf"message-id=(<[0-9a-f]{{32}}@{re.escape(MONITOR_DOMAIN)}>)")
 
 
 def configured(crew: Crew, interval: str) -> Words:
@@ -95,29 +90,6 @@ def live_and_die(agent: RunningAgent, rng: random.Random) -> None:
         time.sleep(rng.uniform(0.0, LONGEST_WORK_S))
     agent.kill()
     agent.journal.refresh()
-
-
-def accepted_ids(estate: ServerEstate) -> Counter[str]:
-    """How often the relays took each canary."""
-    return Counter(
-        found
-        for relay in estate.relays
-        for found in _MESSAGE_ID.findall(relay.log.read_text(errors="replace"))
-    )
-
-
-def assert_accounted_for(canary: Canary, *, arrived: bool) -> None:
-    """One intent and one end, whichever events were written before the kill."""
-    assert len(canary.intents) == 1
-    assert len(canary.submissions) <= 1
-    assert len(canary.arrivals) == arrived
-    assert len(canary.expiries) <= 1
-    if not canary.submissions:
-        # It was seen in its mailbox before its relay's last reply was written down.
-        assert arrived
-    elif not arrived:
-        assert canary.was_interrupted
-        assert canary.outcome is Outcome.UNKNOWN
 
 
 @pytest.mark.timeout(300)

@@ -6,6 +6,7 @@ import pytest
 
 from probes.contract.message import message_id
 from probes.contract.outcome import Outcome, Timing
+from tests.servers.accounts import assert_true
 from tests.servers.agent_config import config_words, customer_words, relay_words
 from tests.servers.agents import Crew, free_port
 from tests.servers.arrivals import Arrivals
@@ -17,22 +18,9 @@ from tests.servers.proxy import Direction
 
 pytestmark = pytest.mark.servers
 
-# The wall clock, which files and inotify go by, may be adjusted against the clock of the boot.
-CLOCKS_APART_NS = 5_000_000
 LATENCY_S = 0.3
 SLOW_STAGES = ("banner", "ehlo", "mail", "rcpt", "data", "accept")
 """Those in which the agent waits for a reply."""
-
-
-def assert_true(truth: Arrivals, canary: Canary) -> bool:
-    """The interval of the delay holds the moment of arrival; False when nobody knows that."""
-    moved = truth.of(canary.id)
-    if moved is None:
-        return False
-    sent_ns, delay = canary.arrival.sent_ns, canary.arrival.delay
-    assert sent_ns + delay.lo * 1e9 <= moved.not_after_ns + CLOCKS_APART_NS, (canary, moved)
-    assert sent_ns + delay.hi * 1e9 >= moved.not_before_ns - CLOCKS_APART_NS, (canary, moved)
-    return True
 
 
 def assert_queued_as_said(relay: Postfix, canary: Canary) -> None:
