@@ -32,7 +32,12 @@ _NAGIOS_UNKNOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class Lazy:
-    """Where a sub-command lives, as ``module:function``, and what ``--help`` says of it."""
+    """Where a sub-command lives, as ``module:name``, and what ``--help`` says of it.
+
+    The name is a function's, or that of a ``typer.Typer`` whose commands are a group of their own,
+    as in ``mailcanary log export``. Such a group has a callback, without which Typer would make a
+    group of one command that command.
+    """
 
     target: str
     help: str
@@ -49,15 +54,15 @@ COMMANDS: dict[str, Lazy] = {
 }  # fmt: skip
 
 
-def load(name: str) -> TyperCommand:
-    """The real sub-command of that name."""
-    module, _, function = COMMANDS[name].target.partition(":")
+def load(name: str) -> "Command":
+    """The real sub-command, or group of sub-commands, of that name."""
+    module, _, attribute = COMMANDS[name].target.partition(":")
+    target = getattr(importlib.import_module(module), attribute)
+    if isinstance(target, typer.Typer):
+        return typer.main.get_command(target)
     single = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
-    single.command(name, help=None)(getattr(importlib.import_module(module), function))
-    command = typer.main.get_command(single)
-    if not isinstance(command, TyperCommand):
-        raise TypeError(f"{name}: not a single command")
-    return command
+    single.command(name, help=None)(target)
+    return typer.main.get_command(single)
 
 
 class LazyGroup(TyperGroup):

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import mailcanary
 
@@ -43,12 +44,65 @@ def test_every_command_loads_and_explains_itself(name: str) -> None:
     assert "Usage:" in shown.stdout
 
 
+GROUP = """
+import typer
+
+app = typer.Typer()
+
+@app.callback()
+def _group():
+    "A group of one."
+
+@app.command()
+def tell(word: str):
+    "Say a word."
+    typer.echo(f"the word is {word}")
+"""
+
+
+@pytest.fixture
+def group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a sub-command that has sub-commands."""
+    (tmp_path / "a_group_of_one.py").write_text(GROUP)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "a_group_of_one", raising=False)
+    lazy = mailcanary.Lazy("a_group_of_one:app", "Has commands of its own.")
+    monkeypatch.setitem(mailcanary.COMMANDS, "group", lazy)
+    return "group"
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "text"),
+    [
+        (["tell", "please"], 0, "the word is please"),
+        (["--help"], 0, "Say a word."),
+        (["tell", "--help"], 0, "group tell [OPTIONS]"),
+        (["frobnicate"], 2, "No such command 'frobnicate'"),
+        ([], 2, "Missing command."),
+    ],
+)
+def test_a_group_s_commands_are_called_by_its_name_and_theirs(
+    group: str, args: list[str], code: int, text: str
+) -> None:
+    shown = CliRunner().invoke(mailcanary.app, [group, *args])
+    assert shown.exit_code == code
+    assert text in shown.output
+
+
+def test_a_group_is_listed_and_not_loaded_by_help(group: str) -> None:
+    shown = CliRunner().invoke(mailcanary.app, ["--help"])
+    assert "Has commands of its own." in shown.output
+    assert group in shown.output
+    assert "a_group_of_one" not in sys.modules
+
+
 def test_help_imports_none_of_the_commands() -> None:
     code = (
         "import sys, mailcanary\n"
         "try: mailcanary.main(['--help'])\n"
         "except SystemExit: pass\n"
-        "print([m for m in ('agent', 'lab', 'pydantic', 'msgspec') if m in sys.modules])"
+        "ours = ('agent', 'collector', 'lab', 'pydantic', 'msgspec')\n"
+        "print([m for m in ours if m in sys.modules])"
     )
     shown = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
