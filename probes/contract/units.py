@@ -1,6 +1,7 @@
 """Durations and ratios as people write them in a config file."""
 
 import re
+from decimal import Decimal
 
 _MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 DURATION_PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d|w))+$"
@@ -45,6 +46,21 @@ def format_duration(seconds: float) -> str:
         if count:
             parts.append(f"{count}{unit}")
     return "".join(parts)
+
+
+def write_duration(seconds: float) -> str:
+    """``seconds`` so that :func:`parse_duration` gives just them again, as far as floats allow."""
+    candidates = [format_duration(seconds), f"{seconds!r}s", f"{seconds * 1000!r}ms"]
+    for text in candidates:
+        if _DURATION.fullmatch(text) and parse_duration(text) == seconds:
+            return text
+    return candidates[0]
+
+
+def write_percent(ratio: float) -> str:
+    """``ratio`` so that :func:`parse_percent` gives just it again: 0.995 is ``99.5%``."""
+    text = f"{Decimal(repr(ratio)).scaleb(2):f}"
+    return f"{text.rstrip('0').rstrip('.') if '.' in text else text}%"
 
 
 def parse_percent(text: str) -> float:

@@ -12,6 +12,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
     StringConstraints,
     ValidationError,
     ValidatorFunctionWrapHandler,
@@ -20,7 +21,14 @@ from pydantic import (
 )
 
 from probes.contract.names import LABEL_KEY_PATTERN, NAME_PATTERN
-from probes.contract.units import DURATION_PATTERN, PERCENT_PATTERN, parse_duration, parse_percent
+from probes.contract.units import (
+    DURATION_PATTERN,
+    PERCENT_PATTERN,
+    parse_duration,
+    parse_percent,
+    write_duration,
+    write_percent,
+)
 
 MIN_DURATION_S = 0.001
 MAX_DURATION_S = 366 * 86400.0
@@ -71,6 +79,7 @@ def _selector(value: object, handler: ValidatorFunctionWrapHandler) -> Any:
 Duration = Annotated[
     float,
     BeforeValidator(_duration),
+    PlainSerializer(write_duration, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN, "examples": ["30s", "5m"]}),
 ]
 """Seconds; written with a unit."""
@@ -78,6 +87,7 @@ Duration = Annotated[
 Percent = Annotated[
     float,
     BeforeValidator(_percent),
+    PlainSerializer(write_percent, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "pattern": PERCENT_PATTERN, "examples": ["99.5%"]}),
 ]
 """A ratio; written as a percentage."""

@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probes.contract.units import MAX_DURATION_S, format_duration, parse_duration, parse_percent
+from probes.contract.units import (
+    MAX_DURATION_S,
+    format_duration,
+    parse_duration,
+    parse_percent,
+    write_duration,
+    write_percent,
+)
 
 SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -139,3 +146,32 @@ def test_percentages_refused(text: str) -> None:
 def test_percentages_are_the_nearest_ratio(thousandths: int) -> None:
     whole, fraction = divmod(thousandths, 1000)
     assert parse_percent(f"{whole}.{fraction:03d}%") == thousandths / 100_000
+
+
+@given(st.integers(1, 366 * 86_400_000))
+def test_written_durations_are_read_again(milliseconds: int) -> None:
+    seconds = milliseconds / 1000
+    assert parse_duration(write_duration(seconds)) == seconds
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(30.0, "30s"), (90.0, "1m30s"), (0.25, "250ms"), (0.0123, "0.0123s"), (86400.0, "1d")],
+)
+def test_written_durations(seconds: float, text: str) -> None:
+    assert write_duration(seconds) == text
+    assert parse_duration(text) == seconds
+
+
+@given(st.integers(0, 1_000_000))
+def test_written_percentages_are_read_again(millionths: int) -> None:
+    ratio = millionths / 1_000_000
+    assert parse_percent(write_percent(ratio)) == ratio
+
+
+@pytest.mark.parametrize(
+    ("ratio", "text"),
+    [(0.995, "99.5%"), (1.0, "100%"), (0.0, "0%"), (0.9, "90%"), (1e-07, "0.00001%")],
+)
+def test_written_percentages(ratio: float, text: str) -> None:
+    assert write_percent(ratio) == text
