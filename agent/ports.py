@@ -36,7 +36,7 @@ class FolderSession(Protocol):
         """Why the session has ended; ``None`` while it goes on, also after a refusal."""
 
     async def fetch_from(self, uid: int) -> Batch:
-        """The messages from that UID on; the batch's times are of the boot clock."""
+        """The messages from that UID on; their times and the batch's are of the boot clock."""
 
     async def idle(self, timeout_s: float, wake: asyncio.Event) -> bool:
         """Wait for the server to push, ``wake`` to be set, or the time to pass."""

@@ -63,7 +63,7 @@ class NoMail:
     async def fetch_from(self, uid: int) -> Batch:
         """Nothing."""
         now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        return Batch((), uid, complete=True, asked_ns=now, seen_ns=now)
+        return Batch((), uid, complete=True, asked_ns=now)
 
     async def idle(self, timeout_s: float, wake: asyncio.Event) -> bool:
         """Wait; no news ever comes."""

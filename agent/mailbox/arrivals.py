@@ -31,10 +31,10 @@ Fields = list[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """When a folder was looked into: the check that saw the mail, and the one before it.
+    """When a folder was looked into: what showed that the mail is there, and the check before it.
 
     ``before`` is the start of the last complete check that did not show it, if there was one;
-    ``seen`` is when the answer that showed it was complete.
+    ``seen`` is when the server had announced it.
     """
 
     before: Moment | None
@@ -85,7 +85,7 @@ def measure(
     """The delay's interval in seconds, and the clock that measured it (RFC 7679 section 3.7).
 
     It was not there when the last complete check began, nor before the final dot was sent; it was
-    there when the answer had been read.
+    there when it had been announced.
     """
     high = elapsed(sent, look.seen, wall_error_s=wall_error_s)
     low = 0.0

@@ -15,7 +15,6 @@ from agent.backoff import Backoff
 from agent.clock import NEVER, Moment, WallGuard, at_boot
 from agent.mailbox import upkeep
 from agent.mailbox.account import fingerprint
-from agent.mailbox.arrivals import Look
 from agent.mailbox.bounces import MAX_BYTES
 from agent.mailbox.cadence import Cadence
 from agent.mailbox.take import Find, Where, take
@@ -227,8 +226,7 @@ class FolderWatch:
         checked = at_boot(now, batch.asked_ns) if batch.complete else before
         cursor = replace(self._at(), next_uid=batch.next_uid, checked=checked or NEVER)
         if batch.messages:
-            look = Look(_sure(before), at_boot(now, batch.seen_ns))
-            self._server.note(batch.messages, batch.seen_ns)
+            self._server.note(batch.messages)
             where = Where(
                 self._folder,
                 self._junk,
@@ -241,7 +239,7 @@ class FolderWatch:
                 return await session.fetch_whole(uid, MAX_BYTES)
 
             finds, counts = await take(
-                self._watch, self._reader, where, batch.messages, look, fetch
+                self._watch, self._reader, where, batch.messages, _sure(before), fetch
             )
             if finds or cursor.next_uid - self._saved_uid >= _SAVE_EVERY:
                 await self._write(cursor, finds)

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from agent.clock import Moment, at_boot
 from agent.mailbox.arrivals import Fields, Look, Place, arrival, read_fields, read_token
 from agent.mailbox.bounces import bounce, canary_id, may_be_bounce, token_of
 from agent.mailbox.watch import MailboxWatch, Reader
@@ -109,7 +110,8 @@ def _arrivals(
     where: Where,
     candidates: Sequence[_Candidate],
     flights: dict[str, Flight],
-    look: Look,
+    before: Moment | None,
+    now: Moment,
 ) -> list[Find]:
     finds: list[Find] = []
     for item in candidates:
@@ -125,7 +127,7 @@ def _arrivals(
             item.fields,
             item.message,
             Place(where.folder, where.junk, where.uidvalidity, uid),
-            look,
+            Look(before, at_boot(now, item.message.there_ns)),
             flight=flight,
             dot_boot_ns=watch.air.dot_ns(item.token.canary),
             wall_error_s=reader.wall_error_s,
@@ -157,7 +159,7 @@ async def _bounces(
     where: Where,
     messages: Sequence[Message],
     fetch: Fetch,
-    seen_ns: int,
+    now: Moment,
 ) -> tuple[list[Find], int]:
     """Bounce events, and how many bounces were about none of this agent's canaries.
 
@@ -168,6 +170,7 @@ async def _bounces(
     foreign = 0
     for message in messages:
         said: dict[tuple[str, str], Bounce | None] = {}
+        seen_ns = at_boot(now, message.there_ns).wall_ns
         await _may_fetch(watch, reader)
         for report in parse_dsn(await fetch(message.uid) or b""):
             token = token_of(report, reader.ring, reader.agent)
@@ -191,24 +194,27 @@ async def take(
     reader: Reader,
     where: Where,
     messages: Sequence[Message],
-    look: Look,
+    before: Moment | None,
     fetch: Fetch,
 ) -> tuple[list[Find], Counter[str]]:
     """The events that a batch gives, by UID, and what to add to the counters once it is durable.
+
+    ``before`` is when none of the messages was there yet, as far as that is known.
 
     Raises:
         SpoolError: the spool could not be asked; nothing was taken.
         ImapFailure: a bounce could not be read; nothing was taken.
     """
-    candidates, suspects, counts = _sort(watch, reader, messages, look.seen.wall_ns)
+    now = reader.clock.now()
+    candidates, suspects, counts = _sort(watch, reader, messages, now.wall_ns)
     if not candidates and not suspects:
         return [], counts
     flights = await _flights(watch, reader, [item.token.canary for item in candidates])
     old = sum(item.old and item.token.canary not in flights for item in candidates)
     counts[f"canaries_{Judgement.REPLAYED}"] += old
-    finds = _arrivals(watch, reader, where, candidates, flights, look)
+    finds = _arrivals(watch, reader, where, candidates, flights, before, now)
     counts["canaries_arrived"] += len(finds)
-    bounced, foreign = await _bounces(watch, reader, where, suspects, fetch, look.seen.wall_ns)
+    bounced, foreign = await _bounces(watch, reader, where, suspects, fetch, now)
     counts["bounces"] += len(bounced)
     counts["copies_not_told"] += sum(event is None for _, event in (*finds, *bounced))
     counts["bounces_foreign"] += foreign

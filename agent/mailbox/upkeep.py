@@ -81,11 +81,11 @@ class ServerClock:
     def __init__(self) -> None:
         self._ahead_ns: int | None = None
 
-    def note(self, messages: Sequence[Message], seen_boot_ns: int) -> None:
-        """These were there at that time of the boot clock."""
+    def note(self, messages: Sequence[Message]) -> None:
+        """These have come, each at the latest when it was seen there."""
         for message in messages:
             if message.internaldate_ns is not None:
-                ahead_ns = message.internaldate_ns - seen_boot_ns
+                ahead_ns = message.internaldate_ns - message.there_ns
                 known_ns = ahead_ns if self._ahead_ns is None else self._ahead_ns
                 self._ahead_ns = max(ahead_ns, known_ns)
 

@@ -32,7 +32,7 @@ class Checks:
         asked_ns = self._clock()
         await self._commands.ok(ImapStage.CHECK, "NOOP")
         if not view.news and uid == self._looked_to:
-            return Batch((), uid, complete=True, asked_ns=asked_ns, seen_ns=view.news_ns)
+            return Batch((), uid, complete=True, asked_ns=asked_ns)
         view.news = False
         try:
             if view.at_most(uid) > BATCH:
@@ -44,7 +44,7 @@ class Checks:
             # What was announced has not been seen by the caller.
             view.news = True
             raise
-        return Batch(tuple(messages), next_uid, complete, asked_ns=asked_ns, seen_ns=view.news_ns)
+        return Batch(tuple(messages), next_uid, complete, asked_ns=asked_ns)
 
     async def _catch_last(self, uid: int) -> tuple[list[Message], int, bool]:
         """What is left when no more than a batch can be; and whether it is all there was to fetch.

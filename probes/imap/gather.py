@@ -50,7 +50,9 @@ class Gathering:
         if header is not None and header.strip():
             given = reply.items.get(b"INTERNALDATE")
             when = internaldate_ns(given) if isinstance(given, bytes) else None
-            self._found.setdefault(uid, Message(uid, when, header))
+            self._found.setdefault(
+                uid, Message(uid, when, header, self._view.there_ns(reply.sequence))
+            )
 
     @property
     def messages(self) -> list[Message]:

@@ -92,11 +92,13 @@ class Message:
 
     ``header`` is those fields' raw lines; of a header beyond 64 KiB only the beginning.
     ``internaldate_ns`` is nanoseconds since the Unix epoch, None when the server gave no date.
+    The message was in the folder at ``there_ns`` on the session's clock: it had been announced.
     """
 
     uid: int
     internaldate_ns: int | None
     header: bytes
+    there_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +108,11 @@ class Batch:
     ``complete`` means that every message which the folder held when the check began lies below
     ``next_uid``. Otherwise fetch again from ``next_uid``, at once.
 
-    On the session's clock: a message that is not in this batch, nor below it, was not in the folder
-    at ``asked_ns``; the messages of this batch were all in it at ``seen_ns``.
+    A message that is not in this batch, nor below it, was not in the folder at ``asked_ns`` on the
+    session's clock.
     """
 
     messages: tuple[Message, ...]
     next_uid: int
     complete: bool
     asked_ns: int
-    seen_ns: int

@@ -1,9 +1,13 @@
 """What the server has told about itself and the selected folder, whenever it told it."""
 
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from probes.imap.model import ProtocolError
 from probes.imap.replies import Code, capabilities, code_number, response_code
+
+_SIGHTS = 64
+"""Announcements that are kept apart: more than come while one check's mail is written down."""
 
 
 class FolderView:
@@ -22,7 +26,7 @@ class FolderView:
         self.uidnext: int | None = None
         self.news = False
         """An EXISTS came that no check has looked into yet."""
-        self.news_ns = 0
+        self._sights: deque[tuple[int, int]] = deque(maxlen=_SIGHTS)
         self.bound_uid = 0
         self.settled = 0
 
@@ -46,7 +50,17 @@ class FolderView:
         """A message with this sequence number is there; it may not have been announced."""
         if sequence > self.exists:
             self.exists = sequence
-            self.news_ns = self._clock()
+            self._sights.append((sequence, self._clock()))
+
+    def there_ns(self, sequence: int) -> int:
+        """When the message that has this sequence number now had surely come.
+
+        That is when the count that includes it was told first, as far as that is remembered.
+        """
+        for count, at_ns in self._sights:
+            if sequence <= count:
+                return at_ns
+        return self._clock()
 
     def take(self, parts: Sequence[bytes]) -> bytes:
         """Note one untagged response; its kind in upper case, such as ``EXISTS`` or ``SEARCH``.
@@ -69,17 +83,37 @@ class FolderView:
         return kind
 
     def _count(self, kind: bytes, number: bytes) -> None:
+        if kind not in (b"EXISTS", b"EXPUNGE"):
+            return
+        if len(number) > 10:
+            raise ProtocolError(f"an {kind.decode()} beyond 32 bits")
         if kind == b"EXISTS":
-            if len(number) > 10:
-                raise ProtocolError("an EXISTS beyond 32 bits")
-            self.exists = int(number)
-            self.settled = min(self.settled, self.exists)
-            self.news = True
-            self.news_ns = self._clock()
-        elif kind == b"EXPUNGE":
-            self.exists = max(0, self.exists - 1)
-            # Whether it was a settled one is not worth following; less is on the safe side.
-            self.settled = max(0, self.settled - 1)
+            self._exists(int(number))
+        else:
+            self._expunged(int(number))
+
+    def _exists(self, count: int) -> None:
+        if count < self.exists:
+            # Without an EXPUNGE nobody knows which ones are gone, nor what is counted how now.
+            self._sights.clear()
+        if not self._sights or count > self._sights[-1][0]:
+            self._sights.append((count, self._clock()))
+        self.exists = count
+        self.settled = min(self.settled, count)
+        self.news = True
+
+    def _expunged(self, sequence: int) -> None:
+        self.exists = max(0, self.exists - 1)
+        # Whether it was a settled one is not worth following; less is on the safe side.
+        self.settled = max(0, self.settled - 1)
+        # Those behind it move up by one, and so do the counts that included it.
+        for index in range(len(self._sights) - 1, -1, -1):
+            count, at_ns = self._sights[index]
+            if count < sequence:
+                break
+            self._sights[index] = (count - 1, at_ns)
+        while self._sights and self._sights[0][0] <= 0:
+            self._sights.popleft()
 
     def _code(self, code: Code) -> None:
         if code.name == b"UIDVALIDITY":

@@ -180,18 +180,24 @@ class FakeSmtp:
         return report
 
 
+UNSEEN_NS = 0
+"""Of a mail that no session has shown yet."""
+
+
 def canary_mail(
     of: Flight, uid: int, *, key: Key = KEY, internaldate_ns: int | None = None, extra: bytes = b""
 ) -> Message:
     """The canary as a folder shows it."""
     whole = build_message(of.token, key, Addresses("canary@monitor.example", "canary@acme.example"))
     header = whole.partition(b"\r\n\r\n")[0]
-    return Message(uid, internaldate_ns, extra + header + b"\r\n\r\n")
+    return Message(uid, internaldate_ns, extra + header + b"\r\n\r\n", UNSEEN_NS)
 
 
 def other_mail(uid: int) -> Message:
     """Somebody else's mail."""
-    return Message(uid, None, b"Received: from a by b; Thu, 9 Oct 2025 08:53:20 +0000\r\n\r\n")
+    return Message(
+        uid, None, b"Received: from a by b; Thu, 9 Oct 2025 08:53:20 +0000\r\n\r\n", UNSEEN_NS
+    )
 
 
 def _day(mail: Message) -> date | None:
@@ -284,7 +290,9 @@ class FakeSession:
         next_uid = folder.uidnext if complete else chosen[-1].uid + 1
         await asyncio.sleep(0.001)
         self._alive()
-        return Batch(chosen, max(uid, next_uid), complete, asked_ns, folder.clock.now().boot_ns)
+        there_ns = folder.clock.now().boot_ns
+        shown = tuple(replace(mail, there_ns=there_ns) for mail in chosen)
+        return Batch(shown, max(uid, next_uid), complete, asked_ns)
 
     async def idle(self, timeout_s: float, wake: asyncio.Event) -> bool:
         """Wait for news, the wake or the time."""
@@ -386,4 +394,4 @@ def dsn(of: Flight, *, action: str = "failed", header: bool = True, envelope: bo
 
 def bounce_mail(whole: bytes, uid: int) -> Message:
     """A bounce as a folder shows it."""
-    return Message(uid, None, whole.partition(b"\r\n\r\n")[0] + b"\r\n\r\n")
+    return Message(uid, None, whole.partition(b"\r\n\r\n")[0] + b"\r\n\r\n", UNSEEN_NS)

@@ -145,10 +145,10 @@ def ignores_second_copies(patch: pytest.MonkeyPatch) -> None:
     find = take._arrivals
 
     def first_only(
-        watch: Any, reader: Any, where: Any, candidates: Any, flights: Any, look: Any
+        watch: Any, reader: Any, where: Any, candidates: Any, flights: Any, *when: Any
     ) -> Any:
         known = [item for item in candidates if item.token.canary in flights]
-        return find(watch, reader, where, known, flights, look)
+        return find(watch, reader, where, known, flights, *when)
 
     patch.setattr(take, "_arrivals", first_only)
 

@@ -94,13 +94,13 @@ class SimSession:
         mails = [(u, self._folder.mails[u]) for u in chosen]
         complete = len(chosen) == len(uids)
         self._told = max(self._told, self._folder.uidnext)
-        seen_ns = self._clock.now().boot_ns
+        there_ns = self._clock.now().boot_ns
         if mails:
             await self._command(ImapStage.FETCH)
         self._life.must_pass("fetched")
-        messages = tuple(m for u, mail in mails if (m := _message(u, mail)) is not None)
+        messages = tuple(m for u, mail in mails if (m := _message(u, mail, there_ns)) is not None)
         next_uid = chosen[-1] + 1 if chosen else uid
-        return Batch(messages, next_uid, complete, asked_ns=asked_ns, seen_ns=seen_ns)
+        return Batch(messages, next_uid, complete, asked_ns=asked_ns)
 
     async def idle(self, timeout_s: float, wake: asyncio.Event) -> bool:
         """Wait for mail, for ``wake``, or for the time to pass."""
@@ -134,10 +134,11 @@ class SimSession:
     async def fetch_some(self, uids: Collection[int]) -> list[Message]:
         """Those of the mails that hold a field of ours."""
         await self._command(ImapStage.FETCH)
+        there_ns = self._clock.now().boot_ns
         there = [
             (uid, self._folder.mails[uid]) for uid in sorted(uids) if uid in self._folder.mails
         ]
-        return [m for uid, mail in there if (m := _message(uid, mail)) is not None]
+        return [m for uid, mail in there if (m := _message(uid, mail, there_ns)) is not None]
 
     async def search_header(self, field: str, since: date, before: date | None = None) -> list[int]:
         """UIDs of the mails with that field, since that day by the server's clock."""
@@ -190,11 +191,11 @@ class SimSession:
         self._check()
 
 
-def _message(uid: int, mail: Mail) -> Message | None:
+def _message(uid: int, mail: Mail, there_ns: int) -> Message | None:
     header = header_of(mail.raw)
     if not header:
         return None
-    return Message(uid, EPOCH_NS + int(mail.at_s) * NS, header)
+    return Message(uid, EPOCH_NS + int(mail.at_s) * NS, header, there_ns)
 
 
 def _day(mail: Mail) -> date:

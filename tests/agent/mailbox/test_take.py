@@ -1,11 +1,11 @@
 """What a batch of mails gives: arrivals, bounces, and counts of the rest."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
 from agent.clock import Moment
-from agent.mailbox.arrivals import Look
 from agent.mailbox.take import Find, Where, take
 from probes.contract.errors import SpoolError
 from probes.contract.events import Arrival, Bounce, Expiry, Interval
@@ -15,6 +15,7 @@ from probes.contract.stages import Reason
 from probes.contract.token import HEADER, Key
 from probes.imap import ImapFailure, ImapStage, Message
 from tests.agent.fakes import (
+    UNSEEN_NS,
     HandClock,
     InlineSpool,
     bounce_mail,
@@ -61,9 +62,10 @@ async def taken(
     before: Moment | None = None,
 ) -> tuple[list[Find], Counter[str]]:
     """What the batch gives, seen now."""
-    look = Look(before, bench.clock.now())
+    there_ns = bench.clock.now().boot_ns
+    shown = [replace(message, there_ns=there_ns) for message in messages]
     fetch = (mails or Mails()).fetch
-    return await take(bench.watch, bench.reader, where, messages, look, fetch)
+    return await take(bench.watch, bench.reader, where, shown, before, fetch)
 
 
 async def test_an_empty_batch_asks_nobody(bench: Bench) -> None:
@@ -139,7 +141,7 @@ async def test_what_is_not_ours_is_only_counted(bench: Bench, clock: HandClock) 
     forger = Key("k1", Secret("not the signing key of them", "k1"))
     stranger = Key("zz", Secret("another agent's signing key", "zz"))
     elsewhere = flight(3, sent=clock.now(), path=Path("sfo", "relay-a1", "zeta/inbox"))
-    broken = Message(7, None, f"{HEADER}: v=1; id=nonsense\r\n\r\n".encode())
+    broken = Message(7, None, f"{HEADER}: v=1; id=nonsense\r\n\r\n".encode(), UNSEEN_NS)
     finds, counts = await taken(
         bench,
         other_mail(1),
@@ -245,9 +247,8 @@ async def test_a_bounce_that_cannot_be_read_takes_nothing(home: Bench) -> None:
     async def fetch(_uid: int) -> bytes | None:
         raise failure
 
-    look = Look(None, home.clock.now())
     with pytest.raises(ImapFailure, match="no answer"):
-        await take(home.watch, home.reader, WHERE, [bounce_mail(dsn(made), 1)], look, fetch)
+        await take(home.watch, home.reader, WHERE, [bounce_mail(dsn(made), 1)], None, fetch)
 
 
 # --- floods ---------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ NOW_NS = 1_790_000_000_000_000_000
 KEY = Key("k1", Secret("k" * 32, "key"))
 STRANGER = Key("k1", Secret("s" * 32, "key"))
 RING = KeyRing(KEY)
+SEEN_BOOT_NS = 7 * S
 
 
 def canary(age_days: float, now_ns: int, key: Key = KEY, agent: str = "sfo") -> bytes:
@@ -42,7 +43,7 @@ def canary(age_days: float, now_ns: int, key: Key = KEY, agent: str = "sfo") -> 
 
 def fetched(uid: int, content: bytes, came_days: float | None = 9.0) -> Message:
     came_ns = None if came_days is None else NOW_NS - round(came_days * DAY_S * 1e9)
-    return Message(uid, came_ns, content.partition(b"\r\n\r\n")[0] + b"\r\n\r\n")
+    return Message(uid, came_ns, content.partition(b"\r\n\r\n")[0] + b"\r\n\r\n", SEEN_BOOT_NS)
 
 
 def test_only_verified_canaries_older_than_is_remembered_are_orphans() -> None:
@@ -67,12 +68,12 @@ def test_its_server_must_have_had_it_for_so_long_too() -> None:
 def test_the_newest_mail_bounds_the_clock() -> None:
     server = ServerClock()
     assert server.at_most_ns(NOW_NS, 500) == NOW_NS
-    boot_ns = 7 * S
-    server.note([fetched(1, b"", 3.0), fetched(2, b"", None)], boot_ns)
+    boot_ns = SEEN_BOOT_NS
+    server.note([fetched(1, b"", 3.0), fetched(2, b"", None)])
     three_days_ns = round(3 * DAY_S * S)
     assert server.at_most_ns(NOW_NS, boot_ns) == NOW_NS - three_days_ns
     assert server.at_most_ns(NOW_NS, boot_ns + 60 * S) == NOW_NS - three_days_ns + 60 * S
-    server.note([fetched(3, b"", 0.0), fetched(4, b"", 1.0)], boot_ns)
+    server.note([fetched(3, b"", 0.0), fetched(4, b"", 1.0)])
     assert server.at_most_ns(NOW_NS + 7 * three_days_ns, boot_ns) == NOW_NS
     assert server.at_most_ns(NOW_NS - 1, boot_ns) == NOW_NS - 1
 

@@ -62,9 +62,9 @@ async def test_times_enclose_the_arrival(server: ScriptedServer) -> None:
     empty = await session.fetch_from(1)
     server.mailbox.add()
     found = await session.fetch_from(1)
-    assert empty.asked_ns < found.asked_ns < found.seen_ns
+    [message] = found.messages
+    assert empty.asked_ns < found.asked_ns < message.there_ns
     assert not empty.messages
-    assert found.messages
     await session.close()
 
 
@@ -244,8 +244,29 @@ async def test_unannounced_message_is_seen_only_now(server: ScriptedServer) -> N
         server.script["FETCH"] = fetch
         server.mailbox.add()
         batch = await session.fetch_from(1)
-        assert [m.uid for m in batch.messages] == [1]
-        assert batch.seen_ns > batch.asked_ns
+        [message] = batch.messages
+        assert message.uid == 1
+        assert message.there_ns > batch.asked_ns
+
+
+async def test_what_is_announced_while_the_fetch_runs_was_there_then(
+    server: ScriptedServer,
+) -> None:
+    async def fetch(conversation: Conversation, tag: bytes, _arguments: bytes) -> None:
+        server.mailbox.add()
+        del server.script["FETCH"]
+        await conversation.send(conversation.fetch_line(1))
+        await conversation.announce()
+        await conversation.send(tag + b" OK done")
+
+    async with opened(server) as session:
+        server.mailbox.add()
+        server.script["FETCH"] = fetch
+        first = await session.fetch_from(1)
+        second = await session.fetch_from(first.next_uid)
+        [one, two] = [*first.messages, *second.messages]
+        assert (one.uid, two.uid) == (1, 2)
+        assert first.asked_ns < one.there_ns < two.there_ns < second.asked_ns
 
 
 async def test_a_foreign_monster_header_is_cut(server: ScriptedServer) -> None:
