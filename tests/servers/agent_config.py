@@ -104,15 +104,20 @@ def estate_secrets(estate: ServerEstate) -> dict[str, str]:
     return secrets | {"monitor/imap": estate.bounces.password}
 
 
+def _place(host: str, port: int) -> str:
+    """An endpoint as the policy writes it."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def secret_endpoints(config: Words) -> dict[str, set[str]]:
     """Each secret of a configuration, with the places that it is for."""
     wanted: dict[str, set[str]] = {}
     for relay in config["relays"]:
         if "auth" in relay:
-            where = f"{relay['host']}:{relay['port']}"
+            where = _place(relay["host"], relay["port"])
             wanted.setdefault(relay["auth"]["secret"], set()).add(where)
     for customer in config["customers"]:
         for box in customer["mailboxes"]:
             imap = box["imap"]
-            wanted.setdefault(imap["secret"], set()).add(f"{imap['host']}:{imap['port']}")
+            wanted.setdefault(imap["secret"], set()).add(_place(imap["host"], imap["port"]))
     return wanted

@@ -61,7 +61,7 @@ state_dir = {directory}/state
 log_path = {log}
 instance_name = {name}
 protocols = imap lmtp
-listen = {address}, {expired_address}
+listen = {listen}
 ssl = yes
 ssl_cert = <{good.chain}
 ssl_key = <{good.key}
@@ -154,6 +154,11 @@ class Dovecot:
         return Endpoint(self.namespace.address, IMAPS_PORT)
 
     @property
+    def imaps6(self) -> Endpoint:
+        """As `imaps`, over IPv6."""
+        return Endpoint(self.namespace.address6, IMAPS_PORT)
+
+    @property
     def imap_expired(self) -> Endpoint:
         """As `imap`; STARTTLS shows an expired certificate."""
         return Endpoint(self.expired_address, IMAP_PORT)
@@ -188,6 +193,7 @@ class Dovecot:
                 log=self.log,
                 name=f"mailcanary-{self.namespace.name}",
                 address=self.namespace.address,
+                listen=", ".join([*self.namespace.addresses, self.expired_address]),
                 expired_address=self.expired_address,
                 good=self.good,
                 expired=self.expired,

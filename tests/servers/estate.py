@@ -135,8 +135,7 @@ class ServerEstate:
         """Take away all faults and proxies, processes at the sites, and all mail."""
         self._close_proxies()
         for site in self.sites:
-            site.end_processes()
-            site.unfilter()
+            site.reset()
         # The destination comes after the relays, for what they were just handing over to it.
         _each(Postfix.reset, self.relays)
         self.destination.reset()
@@ -231,7 +230,7 @@ class ServerEstate:
             namespace=namespace,
             directory=directory / "dovecot",
             expired_address=expired_address,
-            good=authority.issue("imap", "imap.estate.example", namespace.address),
+            good=authority.issue("imap", "imap.estate.example", *namespace.addresses),
             expired=authority.issue(
                 "imap-expired", "imap.estate.example", expired_address, expired=True
             ),
@@ -263,7 +262,10 @@ class ServerEstate:
             namespace=namespace,
             directory=directory / spec.name,
             settings=relay_settings(
-                self.destination.endpoint, self._slot.subnet, recipients if spec.strict else None
+                self.destination.endpoint,
+                # A network of IPv6 in Postfix's own form.
+                [self._slot.subnet, "[{}]/{}".format(*self._slot.subnet6.split("/"))],
+                recipients if spec.strict else None,
             ),
             certificate=certificate,
         )

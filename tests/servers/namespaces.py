@@ -10,17 +10,23 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv6Network
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from tests.servers.process import CommandError, run, wait_until
 
 SLOTS = 32
 RUN_DIRECTORY = Path("/run/mailcanary-servers")
+ETC_DIRECTORY = Path("/etc/netns")
+"""Files of a namespace's own, that `ip netns exec` puts over those in /etc (ip-netns(8))."""
 FILTER_TABLE = "mailcanary_filter"
 SMTP_PORT = 25
+KERNEL_HAS_IPV6 = Path("/proc/sys/net/ipv6").is_dir()
+
+Family = Literal["ipv4", "ipv6"]
 
 
 class Endpoint(NamedTuple):
@@ -65,6 +71,15 @@ class Slot:
         """The address of one host of the subnet, 1..254."""
         return self.subnet.replace(".0/24", f".{host}")
 
+    @property
+    def subnet6(self) -> str:
+        """The /64 of this slot, inside the range kept for tests of network devices (RFC 5180)."""
+        return f"2001:2:0:{100 + self.number}::/64"
+
+    def address6(self, host: int) -> str:
+        """The IPv6 address of one host of the subnet, in the canonical form of RFC 5952."""
+        return str(IPv6Network(self.subnet6)[host])
+
 
 @contextlib.contextmanager
 def hold_slot() -> Iterator[Slot]:
@@ -97,6 +112,8 @@ def clear(slot: Slot) -> None:
             namespace = Namespace(name, "")
             namespace.end_processes()
             run(["ip", "netns", "delete", name])
+    for directory in ETC_DIRECTORY.glob(f"{slot.prefix}*"):
+        shutil.rmtree(directory)
     # The root namespace's end of the cable goes with the other end, but some time later.
     if slot.device_path.exists():
         with contextlib.suppress(CommandError):
@@ -107,10 +124,23 @@ def clear(slot: Slot) -> None:
 
 @dataclass(frozen=True)
 class Namespace:
-    """A network namespace with one address, and the filters that can be put on it."""
+    """A network namespace, and the filters that can be put on it.
+
+    It has one address of each kind; that of IPv6 is empty where the kernel knows no IPv6.
+    """
 
     name: str
     address: str
+    address6: str = ""
+
+    @property
+    def _etc(self) -> Path:
+        return ETC_DIRECTORY / self.name
+
+    @property
+    def addresses(self) -> list[str]:
+        """Of both kinds, as far as there are any."""
+        return [address for address in (self.address, self.address6) if address]
 
     def command(self, command: Sequence[str | Path]) -> list[str]:
         """The command line that runs `command` inside."""
@@ -128,12 +158,27 @@ class Namespace:
         """
         return subprocess.Popen(self.command(command), **options)
 
-    def filter_outbound(self, port: int = SMTP_PORT, *, new_only: bool = False) -> None:
+    def resolve(self, names: Mapping[str, Sequence[str]]) -> None:
+        """Have programs that are started here resolve these names to addresses, until `reset`."""
+        self._etc.mkdir(parents=True, exist_ok=True)
+        lines = [f"{address} {name}\n" for name, found in names.items() for address in found]
+        (self._etc / "hosts").write_text("".join(lines))
+
+    def reset(self) -> None:
+        """Be as new: no process, no filter, no names."""
+        self.end_processes()
+        self.unfilter()
+        shutil.rmtree(self._etc, ignore_errors=True)
+
+    def filter_outbound(
+        self, port: int = SMTP_PORT, *, new_only: bool = False, family: Family | None = None
+    ) -> None:
         """Drop what leaves for TCP `port`, in silence, as a provider's filter does.
 
-        With `new_only` connections that are already open live on.
+        With `new_only` connections that are already open live on; with `family` it is only what
+        leaves by that version of IP.
         """
-        self._drop("output", port, new_only=new_only)
+        self._drop("output", port, new_only=new_only, family=family)
 
     def filter_inbound(self, port: int = SMTP_PORT, *, new_only: bool = False) -> None:
         """Drop what arrives for TCP `port`, in silence."""
@@ -150,10 +195,11 @@ class Namespace:
             text=f"table inet {FILTER_TABLE}\ndelete table inet {FILTER_TABLE}\n",
         )
 
-    def _drop(self, hook: str, port: int, *, new_only: bool) -> None:
+    def _drop(self, hook: str, port: int, *, new_only: bool, family: Family | None = None) -> None:
         # Only the first packet of a connection has SYN without ACK.
         syn = "tcp flags & (syn | ack) == syn " if new_only else ""
-        self._rule(hook, port, f"{syn}drop")
+        version = "" if family is None else f"meta nfproto {family} "
+        self._rule(hook, port, f"{version}{syn}drop")
 
     def _rule(self, hook: str, port: int, action: str) -> None:
         ruleset = (
@@ -226,14 +272,21 @@ class Network:
         return address
 
     def add(self, name: str, *hosts: int) -> Namespace:
-        """A new namespace on the bridge, with an address for each of `hosts`; the first counts."""
+        """A new namespace on the bridge, with an address for each of `hosts`; the first counts.
+
+        It has an IPv6 address too, for the first of them.
+        """
         full = f"{self.slot.prefix}{name}"
         run(["ip", "netns", "add", full])
         self._join("eth0", name, ["netns", full])
         lines = ["link set lo up", "link set eth0 up"]
         lines += [f"address add {self.slot.address(host)}/24 dev eth0" for host in hosts]
+        address6 = self.slot.address6(hosts[0]) if KERNEL_HAS_IPV6 else ""
+        if address6:
+            # Not tentative for a second first: nobody else can have it.
+            lines.append(f"address add {address6}/64 dev eth0 nodad")
         run(["ip", "-n", full, "-batch", "-"], text="\n".join(lines) + "\n")
-        return Namespace(full, self.slot.address(hosts[0]))
+        return Namespace(full, self.slot.address(hosts[0]), address6)
 
     def _join(self, device: str, port: str, where: list[str]) -> None:
         """A cable from `device`, placed by `where`, to a port of the bridge named after `port`."""

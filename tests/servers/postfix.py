@@ -5,7 +5,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -110,6 +110,11 @@ class Postfix:
     def address(self) -> str:
         """The address that it listens on and sends from."""
         return self.namespace.address
+
+    @property
+    def address6(self) -> str:
+        """The IPv6 address that it listens on too; empty where the kernel knows no IPv6."""
+        return self.namespace.address6
 
     @property
     def port(self) -> int:
@@ -262,8 +267,8 @@ class Postfix:
             "local_recipient_maps": "",
             "local_transport": "error:no mailbox lives here",
             "notify_classes": "",
-            "inet_interfaces": self.address,
-            "inet_protocols": "ipv4",
+            "inet_interfaces": ", ".join(self._addresses),
+            "inet_protocols": "all" if self.address6 else "ipv4",
             "smtp_dns_support_level": "disabled",
             "smtp_host_lookup": "native",
             "smtpd_peername_lookup": "no",
@@ -279,11 +284,16 @@ class Postfix:
             }
         return settings | QUICK
 
+    @property
+    def _addresses(self) -> list[str]:
+        return [self.address, f"[{self.address6}]"] if self.address6 else [self.address]
+
     def _services(self) -> Iterator[str]:
-        yield f"{self.address}:{SMTP_PORT} inet n - n - - smtpd"
-        if self.certificate is not None:
-            yield f"{self.address}:{SUBMISSIONS_PORT} inet n - n - - smtpd"
-            yield "  -o smtpd_tls_wrappermode=yes"
+        for address in self._addresses:
+            yield f"{address}:{SMTP_PORT} inet n - n - - smtpd"
+            if self.certificate is not None:
+                yield f"{address}:{SUBMISSIONS_PORT} inet n - n - - smtpd"
+                yield "  -o smtpd_tls_wrappermode=yes"
         for name, kind, private, wakeup, limit, command in SERVICES:
             yield f"{name} {kind} {private} - n {wakeup} {limit} {command}"
 
@@ -301,14 +311,16 @@ def run_on_terminal(command: list[str]) -> str:
         return str(error)
 
 
-def relay_settings(destination: Endpoint, trusted: str, strict_map: Path | None) -> dict[str, str]:
-    """The settings of a relay: take mail from the `trusted` network, hand it to `destination`.
+def relay_settings(
+    destination: Endpoint, trusted: Sequence[str], strict_map: Path | None
+) -> dict[str, str]:
+    """The settings of a relay: take mail from `trusted` networks, hand it to `destination`.
 
     With `strict_map`, a texthash table of known recipients, it refuses all others at RCPT; without
     it accepts whatever comes, and sends a DSN when the destination refuses.
     """
     settings = {
-        "mynetworks": f"127.0.0.0/8, {trusted}",
+        "mynetworks": ", ".join(["127.0.0.0/8", *trusted]),
         "smtpd_relay_restrictions": "permit_mynetworks, reject",
         "relayhost": f"[{destination.host}]:{destination.port}",
     }

@@ -297,6 +297,17 @@ def test_a_filtered_site_reaches_no_relay(server_estate: ServerEstate) -> None:
     wait_for_mails(server_estate.mailboxes["acme"], 1)
 
 
+def test_a_site_resolves_names_of_its_own_until_reset(server_estate: ServerEstate) -> None:
+    site = server_estate.sites[0]
+    ask = ["getent", "ahosts", "relay.estate.example"]
+    site.resolve({"relay.estate.example": ["192.0.2.1", "2001:db8::1"]})
+    told = {line.split()[0] for line in site.run(ask).splitlines()}
+    assert told == {"192.0.2.1", "2001:db8::1"}
+    site.reset()
+    with pytest.raises(CommandError, match="exit 2"):
+        site.run(ask, timeout=30)
+
+
 def test_a_proxy_slows_a_path_to_a_relay(server_estate: ServerEstate) -> None:
     acme = server_estate.mailboxes["acme"]
     proxy = server_estate.proxy(server_estate.relays[0].endpoint)
