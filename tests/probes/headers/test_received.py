@@ -1,6 +1,8 @@
 """Received fields one by one; whole chains are in ``test_samples.py``."""
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from probes.headers.received import MAX_HOPS, Received, parse_received, parse_received_field
 
@@ -178,3 +180,35 @@ def test_of_too_many_hops_those_nearest_to_the_mailbox_are_kept() -> None:
 
     assert len(hops) == MAX_HOPS
     assert (hops[0].by, hops[-1].by) == (f"h{MAX_HOPS - 1}", "h0")
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                *("from", "by", "with", "id", "ID", "for", "tls", "h.example", "4T8pXk", "<any>"),
+                *("(unknown [192.0.2.5])", "(TLSv1.3 (256/256 bits) id x)", "(helo=y", ")", "("),
+                *(";", '"', '"id z"', "\\", "\\)", "é", f"; {DATE}", f"; {DATE} (UTC)"),
+            ]
+        ),
+        max_size=14,
+    ),
+    st.sampled_from([" ", "\t", "\n\t", ""]),
+)
+@example(["by", "id", "4T8pXk", f"; {DATE}"], " ")
+@example(["(", "id", "4T8pXk", ")", "by", "h.example", f"; {DATE}"], " ")
+@example(["id", "<any>", "with", "id", "x", f"; {DATE}"], " ")
+def test_what_is_remembered_of_a_field_is_what_stands_in_it(words: list[str], space: str) -> None:
+    field = space.join(words)
+
+    # White space says nothing, and a field of that length is not remembered.
+    assert parse_received_field(field) == parse_received_field(" " * 1000 + field)
+
+
+def test_the_same_field_of_another_mail_has_its_own_id_and_date() -> None:
+    one = "from h (h [192.0.2.5]) by r (Postfix) with ESMTP id 1A for <a@b.c>"
+    another = one.replace("1A", "2B")
+
+    assert (read(one).id, read(another).id) == ("1A", "2B")
+    assert (read(another).helo, read(another).by, read(another).at_ns) == ("h", "r", AT_NS)
+    assert parse_received_field(f"{another}; Mon, 5 Jan 2026 10:00:01 +0000").at_ns == AT_NS + 10**9
