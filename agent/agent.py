@@ -172,7 +172,7 @@ class Agent:
             "agent started",
             agent=self._assignment.agent,
             paths=len(self._assignment.paths),
-            in_the_air=len(flights),
+            in_the_air=len(self._air),
         )
         try:
             await self._until(stop)

@@ -147,13 +147,15 @@ class Sender:
     def take_up(self, flights: Iterable[Flight]) -> list[Flight]:
         """Await the flights of before, and send none of them again.
 
-        Gives those whose attempt was interrupted: they may or may not have reached their relay.
+        Gives those whose attempt was interrupted: they may or may not have reached their relay, and
+        some have arrived since.
         """
         now = self._clock.now()
         interrupted = []
         for flight in flights:
-            self._air.expect(flight, now, dot=None)
-            if flight.state is FlightState.INTENT:
+            if flight.awaited:
+                self._air.expect(flight, now, dot=None)
+            if flight.untold:
                 interrupted.append(flight)
         return interrupted
 

@@ -9,7 +9,11 @@ from probes.contract.token import Token
 
 
 class FlightState(StrEnum):
-    """How far a flight has come."""
+    """How far a flight has come.
+
+    An untold one has no submission yet, although it may have arrived: a mail may overtake its
+    relay's reply. It is kept until it has one, so that a restart can tell of it.
+    """
 
     INTENT = "intent"
     """Its intent is durable; the attempt is running, or was interrupted."""
@@ -17,8 +21,15 @@ class FlightState(StrEnum):
     """The relay has it, or may have it: it is looked for in its mailbox."""
     EXPIRED = "expired"
     """The wait is over; kept so that a late arrival is still measured by the boot clock."""
+    EXPIRED_UNTOLD = "expired-untold"
+    """As expired; how its attempt ended is not written down yet."""
+    ARRIVED_UNTOLD = "arrived-untold"
+    """It arrived, or was returned for good; how its attempt ended is not written down yet."""
     CLOSED = "closed"
     """Accounted for; no longer kept."""
+
+
+UNTOLD = (FlightState.INTENT, FlightState.EXPIRED_UNTOLD, FlightState.ARRIVED_UNTOLD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +54,16 @@ class Flight:
     def moved(self, state: FlightState, sent: Moment | None = None) -> "Flight":
         """The same flight in another state."""
         return replace(self, state=state, sent=self.sent if sent is None else sent)
+
+    @property
+    def awaited(self) -> bool:
+        """Whether it is looked for in its mailbox."""
+        return self.state in (FlightState.INTENT, FlightState.AWAITED)
+
+    @property
+    def untold(self) -> bool:
+        """Whether its submission has still to be written down."""
+        return self.state in UNTOLD
 
     @property
     def token(self) -> Token:

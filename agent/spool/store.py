@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from agent.clock import Moment
-from agent.spool.flight import Flight, FlightState
+from agent.spool.flight import UNTOLD, Flight, FlightState
 from probes.contract.events import Arrival, Bounce, Event, Expiry, Intent, Submission, encode
 from probes.contract.names import parse_path
 
@@ -208,25 +208,37 @@ class Store:
     def end_submission(self, event: Submission, sent: Moment, state: FlightState) -> None:
         """Write down how the attempt ended; ``state`` says whether its arrival is still awaited.
 
-        An arrival that overtook its submission's own reply has closed the flight already, and it
-        stays closed; so does a wait that was over before the reply came.
+        A flight whose arrival overtook its relay's reply is accounted for with that; and a wait
+        that was over before the reply came stays over.
         """
         self.append(event, event.at_ns)
         if state is FlightState.CLOSED:
-            self._close([event.canary])
+            self._db.execute("DELETE FROM flights WHERE canary = ?", (event.canary,))
             return
         self._db.execute(
-            "UPDATE flights SET state = ?, wall_ns = ?, boot_ns = ?, boot_id = ?"
-            " WHERE canary = ? AND state = ?",
-            (state, sent.wall_ns, sent.boot_ns, sent.boot_id, event.canary, FlightState.INTENT),
+            "DELETE FROM flights WHERE canary = ? AND state = ?",
+            (event.canary, FlightState.ARRIVED_UNTOLD),
         )
+        self._db.execute(
+            "UPDATE flights SET state = iif(state = ?1, ?2, ?3), wall_ns = ?4, boot_ns = ?5,"
+            " boot_id = ?6 WHERE canary = ?7 AND state IN (?1, ?8)",
+            (
+                FlightState.INTENT, state, FlightState.EXPIRED, sent.wall_ns, sent.boot_ns,
+                sent.boot_id, event.canary, FlightState.EXPIRED_UNTOLD,
+            ),
+        )  # fmt: skip
 
     def end_wait(self, event: Expiry) -> None:
         """The wait is over. The flight is kept, so that a late arrival still has its boot clock."""
         self.append(event, event.at_ns)
         self._db.execute(
-            "UPDATE flights SET state = ? WHERE canary = ?", (FlightState.EXPIRED, event.canary)
-        )
+            "UPDATE flights SET state = iif(state = ?1, ?2, ?3)"
+            " WHERE canary = ?4 AND state IN (?1, ?5)",
+            (
+                FlightState.INTENT, FlightState.EXPIRED_UNTOLD, FlightState.EXPIRED, event.canary,
+                FlightState.AWAITED,
+            ),
+        )  # fmt: skip
 
     def record_check(
         self,
@@ -246,7 +258,7 @@ class Store:
                 "INSERT OR IGNORE INTO cleanup VALUES (?, ?, ?, ?)",
                 (mailbox, folder, cursor.uidvalidity, uid),
             )
-        self._close([event.canary for _, event in found if event and ends_flight(event)])
+        self._arrived([event.canary for _, event in found if event and ends_flight(event)])
         self.save_cursor(mailbox, folder, cursor)
 
     def save_cursor(self, mailbox: str, folder: str, cursor: Cursor) -> None:
@@ -281,8 +293,16 @@ class Store:
             (FlightState.EXPIRED, before.boot_id, before.boot_ns, before.wall_ns),
         ).rowcount
 
-    def _close(self, canaries: Iterable[str]) -> None:
-        self._db.executemany("DELETE FROM flights WHERE canary = ?", [(c,) for c in canaries])
+    def _arrived(self, canaries: Sequence[str]) -> None:
+        """Nothing more is awaited of them, but for the submission of those that have none."""
+        self._db.executemany(
+            "UPDATE flights SET state = ? WHERE canary = ? AND state IN (?, ?, ?)",
+            [(FlightState.ARRIVED_UNTOLD, canary, *UNTOLD) for canary in canaries],
+        )
+        self._db.executemany(
+            "DELETE FROM flights WHERE canary = ? AND state <> ?",
+            [(canary, FlightState.ARRIVED_UNTOLD) for canary in canaries],
+        )
 
     def has_flown(self, mailbox: str | None) -> bool:
         """Whether a canary was ever on its way to that mailbox (``None``: to any)."""
@@ -292,7 +312,7 @@ class Store:
     # --- what a restart needs ---------------------------------------------------------------
 
     def flights(self) -> list[Flight]:
-        """Every flight that is still in the air, oldest first."""
+        """Every flight that is awaited or has no submission yet, oldest first."""
         rows = self._db.execute(
             f"{_SELECT_FLIGHTS} WHERE state <> ? ORDER BY wall_ns, canary", (FlightState.EXPIRED,)
         )
@@ -316,11 +336,11 @@ class Store:
         )
 
     def find_flights(self, canaries: Iterable[str]) -> dict[str, Flight]:
-        """The flights of those canaries that are still kept, expired ones included."""
+        """The flights of those canaries that have not arrived, expired ones included."""
         found = {}
         for canary in canaries:
             row = self._db.execute(f"{_SELECT_FLIGHTS} WHERE canary = ?", (canary,)).fetchone()
-            if row is not None:
+            if row is not None and row[-1] != FlightState.ARRIVED_UNTOLD:
                 found[canary] = self._flight(*row)
         return found
 

@@ -11,7 +11,8 @@ from agent.mailbox.cadence import Budget
 from agent.mailbox.watch import FolderStatus, MailboxWatch
 from agent.spool.flight import Flight, FlightState
 from probes.contract.errors import SpoolError
-from probes.contract.events import Expiry
+from probes.contract.events import Expiry, Submission
+from probes.contract.stages import Result
 from tests.agent.fakes import INBOX, HandClock, InlineSpool, assignment, begun, flight
 
 
@@ -42,9 +43,18 @@ class Bench:
         )
 
     def fly(self, number: int) -> Flight:
-        """A canary is sent now, and is lost after 30 s."""
+        """A canary is accepted now, and is lost after 30 s."""
+        now = self.clock.now()
         self.spool.store.begin()
-        [made] = begun(self.spool.store, [flight(number, sent=self.clock.now())])
+        [made] = begun(self.spool.store, [flight(number, sent=now)])
+        accepted = Submission(
+            canary=made.canary,
+            path=made.path,
+            sent_ns=now.wall_ns,
+            at_ns=now.wall_ns,
+            result=Result.ACCEPTED,
+        )
+        self.spool.store.end_submission(accepted, now, FlightState.AWAITED)
         self.spool.store.commit()
         self.air.expect(made, self.clock.now(), dot=self.clock.now())
         return made

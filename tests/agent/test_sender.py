@@ -6,12 +6,13 @@ from collections.abc import Callable
 import pytest
 
 from agent.sender import Caps
-from agent.spool.flight import FlightState
+from agent.spool.flight import Flight, FlightState
 from agent.spool.store import Cursor
 from probes.contract.config.models import Relay
-from probes.contract.events import Arrival, Interval, Submission
+from probes.contract.events import Arrival, CanaryEvent, Expiry, Interval, Submission
 from probes.contract.message import envid
 from probes.contract.names import Path
+from probes.contract.outcome import Outcome, tell
 from probes.contract.stages import Reason, Result, Stage
 from probes.contract.token import HEADER, Judgement, judge
 from probes.smtp import Mail, SendReport
@@ -48,6 +49,15 @@ def answering(report: SendReport, *, dot: bool = False) -> FakeSmtp:
         return report
 
     return FakeSmtp(answer)
+
+
+def arrival(of: Flight) -> Arrival:
+    """That it was seen."""
+    return Arrival(
+        canary=of.canary, path=of.path, path_seq=1, mailbox_seq=1,
+        stream_epoch=of.stream_epoch, sent_ns=0, seen_ns=0, delay=Interval(0.0, 0.1),
+        clock="boottime", folder="INBOX", junk=False, uidvalidity=7, uid=1,
+    )  # fmt: skip
 
 
 # --- the good way ---------------------------------------------------------------------------
@@ -194,11 +204,7 @@ async def test_an_arrival_that_overtakes_the_relays_reply(bench: Bench) -> None:
     async def answer(_relay: Relay, _mail: Mail, on_data_sent: Callable[[], None]) -> SendReport:
         on_data_sent()
         [mine] = bench.spool.store.flights()
-        seen = Arrival(
-            canary=mine.canary, path=mine.path, path_seq=1, mailbox_seq=1,
-            stream_epoch=mine.stream_epoch, sent_ns=0, seen_ns=0, delay=Interval(0.0, 0.1),
-            clock="boottime", folder="INBOX", junk=False, uidvalidity=7, uid=1,
-        )  # fmt: skip
+        seen = arrival(mine)
         cursor = Cursor(7, 2, bench.clock.now())
         await bench.spool.run(lambda store: store.record_check(INBOX, "INBOX", cursor, [(1, seen)]))
         bench.air.forget(mine)
@@ -206,6 +212,7 @@ async def test_an_arrival_that_overtakes_the_relays_reply(bench: Bench) -> None:
 
     await bench.sender(FakeSmtp(answer)).fly(bench.slot())
     assert bench.spool.kinds() == ["Intent", "Arrival", "Submission"]
+    assert [one.result for one in bench.submissions()] == [Result.ACCEPTED]
     assert bench.spool.store.flights() == []
     assert len(bench.air) == 0
 
@@ -321,6 +328,31 @@ async def test_flights_of_before_are_awaited_and_none_is_sent_again(bench: Bench
     runs = bench.spool.runs
     await sender.tell_interrupted([])
     assert bench.spool.runs == runs
+
+
+@pytest.mark.parametrize("end", ["arrived", "expired"])
+async def test_a_canary_whose_wait_ended_before_its_attempt_is_told_of_by_the_next_start(
+    bench: Bench, end: str
+) -> None:
+    """It was cut off before the relay's reply was on the disk, and there was no trace of it."""
+    store = bench.spool.store
+    made = store.begin_flight(flight(1, sent=bench.clock.now()), "r1")
+    if end == "arrived":
+        store.record_check(INBOX, "INBOX", Cursor(7, 2, made.sent), [(1, arrival(made))])
+    else:
+        store.end_wait(
+            Expiry(canary=made.canary, path=PATH, at_ns=0, lost=False, watermark_ns=None)
+        )
+    sender = bench.sender(FakeSmtp())
+    interrupted = sender.take_up(store.flights())
+    assert len(bench.air) == 0, "nothing more is awaited"
+    await sender.tell_interrupted(interrupted)
+    [submission] = bench.submissions()
+    assert (submission.result, submission.reason) == (Result.UNKNOWN, Reason.INTERRUPTED)
+    assert sender.take_up(store.flights()) == []
+    told = [event for event in bench.spool.events() if isinstance(event, CanaryEvent)]
+    outcome = tell(told).verdict().outcome
+    assert outcome is (Outcome.DELIVERED if end == "arrived" else Outcome.UNKNOWN)
 
 
 async def test_a_canary_cut_off_while_it_is_sent_is_told_of_by_the_next_start(bench: Bench) -> None:

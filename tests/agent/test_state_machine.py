@@ -25,6 +25,14 @@ S = 1_000_000_000
 PATHS = [Path("sfo", relay, box) for relay in ("r1", "r2") for box in ("acme/inbox", "acme/two")]
 FOLDERS = [("acme/inbox", "INBOX"), ("acme/inbox", "Junk"), ("acme/two", "INBOX")]
 _which = st.integers(0, 30)
+TOLD = {
+    FlightState.INTENT: FlightState.AWAITED,
+    FlightState.EXPIRED_UNTOLD: FlightState.EXPIRED,
+}
+EXPIRED = {
+    FlightState.INTENT: FlightState.EXPIRED_UNTOLD,
+    FlightState.AWAITED: FlightState.EXPIRED,
+}
 
 
 @dataclass
@@ -114,10 +122,11 @@ class SpoolMachine(RuleBasedStateMachine):
         state = FlightState.CLOSED if result is Result.REJECTED else FlightState.AWAITED
         self._do(lambda store: store.end_submission(event, now, state))
         model.append(now.wall_ns, "submission", flight.canary)
-        if state is FlightState.CLOSED:
+        known = model.flights.get(flight.canary)
+        if state is FlightState.CLOSED or (known and known.state is FlightState.ARRIVED_UNTOLD):
             model.flights.pop(flight.canary, None)
-        elif (known := model.flights.get(flight.canary)) and known.state is FlightState.INTENT:
-            model.flights[flight.canary] = known.moved(FlightState.AWAITED, now)
+        elif known and known.state in TOLD:
+            model.flights[flight.canary] = known.moved(TOLD[known.state], now)
 
     @precondition(lambda self: self.made)
     @rule(which=_which, lost=st.booleans())
@@ -129,8 +138,9 @@ class SpoolMachine(RuleBasedStateMachine):
         )
         self._do(lambda store: store.end_wait(event))
         model.append(now.wall_ns, "expiry", flight.canary)
-        if known := model.flights.get(flight.canary):
-            model.flights[flight.canary] = known.moved(FlightState.EXPIRED)
+        known = model.flights.get(flight.canary)
+        if known and known.state in EXPIRED:
+            model.flights[flight.canary] = known.moved(EXPIRED[known.state])
 
     @rule(
         where=st.sampled_from(FOLDERS),
@@ -154,7 +164,9 @@ class SpoolMachine(RuleBasedStateMachine):
             model.append(now.wall_ns, kind, event.canary)
             model.cleanup.add((*where, validity, uid))
             if isinstance(event, ev.Arrival) or event.action == "failed":
-                model.flights.pop(event.canary, None)
+                known = model.flights.pop(event.canary, None)
+                if known and known.untold:
+                    model.flights[event.canary] = known.moved(FlightState.ARRIVED_UNTOLD)
         model.cursors[where] = cursor
 
     @rule(where=st.sampled_from(FOLDERS), validity=st.integers(1, 2))
@@ -286,12 +298,11 @@ class SpoolMachine(RuleBasedStateMachine):
 
     @invariant()
     def flights_are_those_in_the_air(self) -> None:
-        """In the air: all but the expired; known: those as well."""
-        known = {
-            c: replace(f, stream_epoch=self.store.epoch) for c, f in self.model.flights.items()
-        }
+        """For the next start: all but the expired; known: all but those that have arrived."""
+        kept = {c: replace(f, stream_epoch=self.store.epoch) for c, f in self.model.flights.items()}
+        known = {c: f for c, f in kept.items() if f.state is not FlightState.ARRIVED_UNTOLD}
         assert self.store.find_flights([flight.canary for flight in self.made]) == known
-        flying = [flight for flight in known.values() if flight.state is not FlightState.EXPIRED]
+        flying = [flight for flight in kept.values() if flight.state is not FlightState.EXPIRED]
         flying.sort(key=lambda flight: (flight.sent.wall_ns, flight.canary))
         assert self.store.flights() == flying
         for box in ("acme/inbox", "acme/two", None):

@@ -20,6 +20,8 @@ class VirtualClock:
         self._wall_off_ns = EPOCH_NS
         self._booted_ns = 0
         self._boots = 1
+        self.booted_ns: dict[str, int] = {"boot-1": 0}
+        """When each boot's clock began, in true nanoseconds."""
         self.stepped_s = 0.0
         """How far the wall clock was moved in all, forward and back added up."""
 
@@ -40,6 +42,7 @@ class VirtualClock:
         """The machine starts again; the wall clock goes on."""
         self._booted_ns = self._true_ns() - NS
         self._boots += 1
+        self.booted_ns[f"boot-{self._boots}"] = self._booted_ns
 
     def true_of_wall(self, wall_ns: int) -> float:
         """The true time at which the wall clock, as it is set now, showed that."""

@@ -37,8 +37,8 @@ _OF_RESULT = {
 def judge(record: Record) -> list[str]:
     """Everything that is wrong with a schedule's end."""
     checks: tuple[Callable[[Record], Findings], ...] = (
-        _numbers, _exports, _sent_once, _outcomes, _ends, _false_losses, _sightings, _copies,
-        _mailboxes, _on_time, _no_silence,
+        _numbers, _exports, _sent_once, _send_times, _outcomes, _ends, _false_losses, _sightings,
+        _copies, _mailboxes, _watermarks, _bounces, _on_time, _no_silence,
     )  # fmt: skip
     return record.violations + [text for check in checks for text in check(record)]
 
@@ -197,11 +197,25 @@ def _ends(record: Record) -> Findings:
         if waits and heard and waits[0].at_ns - min(heard) > (_RACE_S + set_s) * NS:
             yield f"{intent.canary}: its wait ended long after it was accounted for"
         told = [event for event in events if isinstance(event, Submission)]
-        # Seen, or given up while the disk was full, before its attempt's end was written down, and
-        # then killed: nothing is left to be told.
-        excused = heard or (waits and "disk-full" in record.scenario.whats)
-        if len(told) > 1 or not (told or excused):
+        if len(told) != 1:
             yield f"{intent.canary}: {len(told)} submissions"
+
+
+def _send_times(record: Record) -> Findings:
+    """Every send is told truly by the boot clock; of one that was cut off, by its intent's."""
+    for intent, events, truth in _whole(record):
+        written_s = record.true_s(intent.boot_id, intent.sent_boot_ns)
+        if truth is None:
+            continue
+        if not 0.0 <= truth.sent_s - written_s <= 5.0:
+            yield f"{intent.canary}: its intent is of {written_s}, it was sent at {truth.sent_s}"
+        for event in events:
+            if not isinstance(event, Submission):
+                continue
+            told_s = record.true_s(event.boot_id, event.sent_boot_ns)
+            true_s = written_s if event.reason is Reason.INTERRUPTED else truth.sent_s
+            if abs(told_s - true_s) > _TOLERANCE_S:
+                yield f"{intent.canary}: sent at {truth.sent_s}, told as {told_s}"
 
 
 def _false_losses(record: Record) -> Findings:
@@ -283,7 +297,7 @@ def _mailboxes(record: Record) -> Findings:
 
 def _watermarks(record: Record) -> Findings:
     """When a heartbeat names a watermark, all that came before it is in the spool already."""
-    if record.stepped_s or record.lost_epochs:
+    if record.lost_epochs:
         return
     told: set[int] = set()
     for written in record.events():
@@ -295,9 +309,10 @@ def _watermarks(record: Record) -> Findings:
         for box, health in event.mailboxes.items():
             if health.watermark_ns is None or box in record.world.renumbered:
                 continue
-            mark_s = (health.watermark_ns - EPOCH_NS) / NS
+            mark_s = record.true_s(event.boot_id, health.watermark_boot_ns)
             for truth in record.world.truths.values():
-                for copy in truth.copies if truth.mailbox == box else ():
+                wanted = truth.mailbox == box and not _forgotten(record, truth)
+                for copy in truth.copies if wanted else ():
                     if copy.at_s < mark_s and id(copy) not in told:
                         yield f"{truth.canary}: came {copy.at_s}, not told at mark {mark_s}"
 

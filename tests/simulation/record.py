@@ -42,6 +42,8 @@ class Record:
     world: World
     assignment: Assignment
     stepped_s: float = 0.0
+    booted_ns: dict[str, int] = field(default_factory=dict)
+    """When each boot's clock began, in true nanoseconds."""
     uptimes: list[Uptime] = field(default_factory=list)
     bodies: dict[tuple[str, int], bytes] = field(default_factory=dict)
     epochs: list[str] = field(default_factory=list)
@@ -81,6 +83,12 @@ class Record:
         lines = (self.exported or b"").splitlines()
         found = (msgspec.json.decode(line, type=_Line) for line in lines)
         return [(line.epoch, line.seq, bytes(line.event)) for line in found]
+
+    def true_s(self, boot_id: str | None, boot_ns: int | None) -> float:
+        """The true time at which that boot's clock showed that."""
+        assert boot_id is not None
+        assert boot_ns is not None
+        return (self.booted_ns[boot_id] + boot_ns) / 1e9
 
     def events(self) -> list[Written]:
         """All events, epoch by epoch in order; to be asked for when the schedule is over."""

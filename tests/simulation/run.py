@@ -93,6 +93,7 @@ class Simulation:
         quiet = replace(self.record.assignment, paths=())
         await self._live(LifePlan(tail_s, "stop", 0.0), quiet)
         self.record.stepped_s = self._clock.stepped_s
+        self.record.booted_ns = self._clock.booted_ns
         out = self._out_path
         self.record.exported = out.read_bytes() if out.exists() else None
 

@@ -4,12 +4,13 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from probes.contract.events import Arrival
+from probes.contract.events import Arrival, Submission
 from probes.contract.outcome import Outcome, tell
+from probes.contract.stages import Reason
 from tests.simulation.estate import REMEMBER_S
 from tests.simulation.invariants import judge
 from tests.simulation.run import play
-from tests.simulation.scenario import LifePlan, Scenario, Spell
+from tests.simulation.scenario import RELAYS, LifePlan, Scenario, Spell
 
 BASE = Scenario(
     seed=1,
@@ -83,6 +84,23 @@ def test_a_mailbox_that_never_comes_back_leaves_its_canaries_unknown(tmp_path: P
             assert outcome is not Outcome.UNKNOWN
     assert set(told) <= {Outcome.UNKNOWN, Outcome.BOUNCED}
     assert told[Outcome.UNKNOWN] > 5
+
+
+def test_a_canary_that_overtook_its_relays_reply_has_a_submission_after_a_kill(
+    tmp_path: Path,
+) -> None:
+    """Its flight was forgotten with its arrival, and nothing was left to be told."""
+    lives = (LifePlan(25.0, "kill", 5.0), LifePlan(60.0, "stop", 0.1))
+    spells = tuple(Spell("accept-hang", relay, 0.0, 60.0) for relay in RELAYS)
+    record = play(replace(BASE, lives=lives, spells=spells), tmp_path)
+    assert judge(record) == []
+    overtaken = [
+        tell(event for _, event in events).verdict().outcome
+        for events in record.by_canary().values()
+        for _, event in events
+        if isinstance(event, Submission) and event.reason is Reason.INTERRUPTED
+    ]
+    assert Outcome.DELIVERED in overtaken
 
 
 def test_an_agent_that_looks_as_often_as_in_production_measures_closely(tmp_path: Path) -> None:

@@ -70,6 +70,11 @@ def arrival(of: Flight, uid: int = 5) -> ev.Arrival:
     )
 
 
+def expiry(of: Flight) -> ev.Expiry:
+    """That its wait is over."""
+    return ev.Expiry(canary=of.canary, path=of.path, at_ns=S, lost=True, watermark_ns=S)
+
+
 def bounce(of: Flight, action: str) -> ev.Bounce:
     """That a report about a canary came."""
     return ev.Bounce(
@@ -240,29 +245,34 @@ def test_a_refused_canary_leaves_the_air(store: Store) -> None:
     assert store.find_flights([made.canary]) == {}
 
 
-def test_an_arrival_before_the_submissions_end_stays_an_arrival(store: Store) -> None:
+def test_an_arrival_before_the_submissions_end_is_kept_until_that_is_told(store: Store) -> None:
     made = store.begin_flight(flight(1, sent=moment(1)), "")
     store.record_check(INBOX, "INBOX", Cursor(7, 6, moment(3)), [(5, arrival(made))])
+    assert store.flights() == [made.moved(FlightState.ARRIVED_UNTOLD)]
+    assert store.find_flights([made.canary]) == {}, "a second copy is not the one awaited"
+    store.end_wait(expiry(made))
+    store.record_check(INBOX, "INBOX", Cursor(7, 7, moment(3)), [(6, arrival(made, 6))])
+    assert store.flights() == [made.moved(FlightState.ARRIVED_UNTOLD)]
     store.end_submission(submission(made), moment(2), FlightState.AWAITED)
     assert store.flights() == []
 
 
 def test_a_wait_that_was_over_before_the_submissions_end_stays_over(store: Store) -> None:
     made = store.begin_flight(flight(1, sent=moment(1)), "")
-    store.end_wait(
-        ev.Expiry(canary=made.canary, path=made.path, at_ns=S, lost=True, watermark_ns=S)
-    )
+    store.end_wait(expiry(made))
+    assert store.flights() == [made.moved(FlightState.EXPIRED_UNTOLD)]
     store.end_submission(submission(made), moment(2), FlightState.AWAITED)
     assert store.flights() == []
-    assert store.find_flights([made.canary])[made.canary].state is FlightState.EXPIRED
+    assert store.find_flights([made.canary]) == {
+        made.canary: made.moved(FlightState.EXPIRED, moment(2))
+    }
 
 
 def test_a_lost_canary_is_kept_for_its_late_arrival_and_then_forgotten(store: Store) -> None:
     made = store.begin_flight(flight(1, sent=moment(100)), "")
     store.begin_flight(flight(2, sent=moment(100)), "")
-    store.end_wait(
-        ev.Expiry(canary=made.canary, path=made.path, at_ns=S, lost=True, watermark_ns=S)
-    )
+    store.end_submission(submission(made), moment(100), FlightState.AWAITED)
+    store.end_wait(expiry(made))
     assert [one.canary for one in store.flights()] == [canary_id(2)]
     assert made.canary in store.find_flights([made.canary, "unknown"])
     assert store.forget_flights(moment(100)) == 0
@@ -291,6 +301,8 @@ def test_the_boot_of_a_flight_is_kept(store: Store) -> None:
 def test_a_check_writes_its_finds_and_how_far_it_read_together(store: Store) -> None:
     made = [store.begin_flight(flight(number, sent=moment(number)), "") for number in (1, 2)]
     cursor = Cursor(7, 11, moment(9))
+    for one in made:
+        store.end_submission(submission(one), one.sent, FlightState.AWAITED)
     store.record_check(INBOX, "INBOX", cursor, [(5, arrival(made[0])), (10, arrival(made[1], 10))])
     assert store.cursors() == {(INBOX, "INBOX"): cursor}
     assert store.flights() == []
@@ -306,6 +318,8 @@ def test_a_check_writes_its_finds_and_how_far_it_read_together(store: Store) -> 
 
 def test_a_bounce_ends_the_flight_only_when_it_is_for_good(store: Store) -> None:
     made = [store.begin_flight(flight(number, sent=moment(number)), "") for number in (1, 2)]
+    for one in made:
+        store.end_submission(submission(one), one.sent, FlightState.AWAITED)
     finds = [(1, bounce(made[0], "delayed")), (2, bounce(made[1], "failed"))]
     store.record_check("monitor/bounces", "INBOX", Cursor(7, 3, NEVER), list(finds))
     assert [one.canary for one in store.flights()] == [canary_id(1)]
