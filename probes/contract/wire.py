@@ -121,6 +121,18 @@ class BeatReply(msgspec.Struct, frozen=True, kw_only=True):
     beat_s: float
 
 
+class AssignmentDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """What an agent has to measure: its part of the configuration, in the file's words, as JSON.
+
+    ``revision`` is what its intents say they were sent under.
+    """
+
+    version: int
+    agent: str
+    revision: str
+    config: msgspec.Raw
+
+
 class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True):
     """The body of an error (RFC 9457). ``errors`` is what ``mailcanary check`` would print."""
 

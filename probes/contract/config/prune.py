@@ -15,7 +15,9 @@ def part_of(config: Config, agent: str) -> Config:
     """What ``agent`` has to know of ``config``; nothing to do for one that it does not name.
 
     ``plan(part_of(config, agent)).for_agent(agent)`` is ``plan(config).for_agent(agent)``, path by
-    path. What a customer was promised and may use stays behind. No secret is in either: only names.
+    path, with every label of what those paths name: while the part stays the same, so do the tags
+    of its canaries. What a customer was promised and may use stays behind. No secret is in either:
+    only names.
     """
     estate = Estate.of(config.relays, config.agents, config.defaults)
     mine = next((one for one in config.agents if one.name == agent), None)
@@ -60,7 +62,10 @@ def _customer(
     mailboxes = tuple(box for box in customer.mailboxes if f"{customer.name}/{box.name}" in wanted)
     if not mailboxes:
         return None, []
-    return Customer(name=customer.name, mailboxes=mailboxes, canaries=tuple(rules)), found
+    part = Customer(
+        name=customer.name, mailboxes=mailboxes, canaries=tuple(rules), labels=customer.labels
+    )
+    return part, found
 
 
 def _stranger(agent: Agent) -> Agent:

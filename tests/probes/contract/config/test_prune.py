@@ -110,7 +110,7 @@ def test_the_part_has_what_the_paths_name_and_no_more(config: Config) -> None:
             entry.path.mailbox for entry in paths
         } | bounces
         text = _text(part)
-        assert "gold" not in text
+        assert all(customer.labels == {"tier": "gold"} for customer in part.customers)
         assert "quota" not in text
         assert "objective" not in text
         others = [one for one in part.agents if one.name != agent]

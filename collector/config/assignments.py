@@ -1,0 +1,84 @@
+"""What each agent has to measure now, and waiting until that changes.
+
+An agent's assignment is its part of the configuration. Its ETag comes from the part alone, so that
+a change of anybody else's wakes nobody; the revision beside it is the one in force when the part
+was taken, and as good as any later one with the same part.
+"""
+
+import asyncio
+import hashlib
+from dataclasses import dataclass
+
+import msgspec
+
+from probes.contract.config.models import Config
+from probes.contract.config.prune import document_of, part_of
+from probes.contract.wire import WIRE_VERSION, AssignmentDocument
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """An assignment as it is sent. ``etag`` is quoted, as RFC 9110 section 8.8.3 wants it."""
+
+    etag: str
+    body: bytes
+
+
+def post(config: Config, revision: str, agent: str) -> Posted:
+    """The assignment of ``agent``, encoded."""
+    document = document_of(part_of(config, agent))
+    part = msgspec.json.encode(document, order="sorted")
+    digest = hashlib.blake2b(part, digest_size=12).hexdigest()
+    whole = AssignmentDocument(
+        version=WIRE_VERSION, agent=agent, revision=revision, config=msgspec.Raw(part)
+    )
+    return Posted(f'"{digest}"', msgspec.json.encode(whole))
+
+
+class Board:
+    """The assignments of the revision in force. Used from one event loop."""
+
+    def __init__(self, config: Config, revision: str) -> None:
+        self._config = config
+        self._revision = revision
+        self._posted: dict[str, asyncio.Task[Posted]] = {}
+        self._changed = asyncio.Event()
+        # One at a time: they would only take the interpreter from each other.
+        self._one = asyncio.Lock()
+
+    def publish(self, config: Config, revision: str) -> None:
+        """Put a revision in force and wake whoever waits."""
+        self._config, self._revision = config, revision
+        self._posted = {}
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    def knows(self, agent: str) -> bool:
+        """Whether the configuration names that agent."""
+        return any(one.name == agent for one in self._config.agents)
+
+    async def get(self, agent: str) -> Posted:
+        """The assignment of ``agent`` as things stand; worked out once per revision."""
+        task = self._posted.get(agent)
+        if task is None:
+            work = self._work_out(self._config, self._revision, agent)
+            task = self._posted[agent] = asyncio.create_task(work)
+        # Whoever hangs up must not take the answer away from those who wait for the same.
+        return await asyncio.shield(task)
+
+    async def _work_out(self, config: Config, revision: str, agent: str) -> Posted:
+        async with self._one:
+            return await asyncio.to_thread(post, config, revision, agent)
+
+    async def wait(self, agent: str, etag: str, seconds: float) -> Posted | None:
+        """The assignment once it differs from ``etag``; ``None`` when it does not in time."""
+        try:
+            async with asyncio.timeout(seconds):
+                while True:
+                    changed = self._changed
+                    posted = await self.get(agent)
+                    if posted.etag != etag:
+                        return posted
+                    await changed.wait()
+        except TimeoutError:
+            return None

@@ -1,0 +1,127 @@
+"""An agent's assignment: its part, an ETag that only its own changes move, waiting for them."""
+
+import asyncio
+from typing import Any
+
+import msgspec
+
+from collector.config.assignments import Board, post
+from probes.contract.config.models import Config
+from probes.contract.config.prune import part_of
+from probes.contract.plan import plan
+from probes.contract.wire import AssignmentDocument
+
+
+def _config(**intervals: str) -> Config:
+    """Customer acme is for sfo, globex for lon."""
+    return Config.model_validate(
+        {
+            "version": 1,
+            "relays": [{"name": "relay-1", "host": "relay-1.example"}],
+            "agents": [
+                {
+                    "name": name,
+                    "sender": {"address": f"c@{name}.example", "helo": f"{name}.example"},
+                }
+                for name in ("lon", "sfo")
+            ],
+            "customers": [
+                _customer("acme", "sfo", intervals.get("acme", "30s")),
+                _customer("globex", "lon", intervals.get("globex", "30s")),
+            ],
+        }
+    )
+
+
+def _customer(name: str, agent: str, interval: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "mailboxes": [
+            {
+                "name": "in",
+                "address": f"in@{name}.example",
+                "imap": {"host": "imap.example", "user": "in", "secret": f"{name}/in"},
+            }
+        ],
+        "canaries": [{"agents": agent, "interval": interval}],
+    }
+
+
+async def _waiting(board: Board, agent: str, etag: str) -> "asyncio.Task[Any]":
+    """A wait that has looked once and found nothing new."""
+    task = asyncio.create_task(board.wait(agent, etag, 60.0))
+    await board.get(agent)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not task.done()
+    return task
+
+
+async def test_the_document_gives_the_agents_own_plan() -> None:
+    config = _config()
+    posted = await Board(config, "r1").get("sfo")
+    document = msgspec.json.decode(posted.body, type=AssignmentDocument)
+    assert (document.agent, document.revision) == ("sfo", "r1")
+    part = Config.model_validate(msgspec.json.decode(document.config))
+    assert part == part_of(config, "sfo")
+    assert plan(part).for_agent("sfo") == plan(config).for_agent("sfo") != []
+    assert b"globex" not in posted.body
+
+
+async def test_the_etag_moves_with_the_part_and_not_with_the_revision() -> None:
+    before = post(_config(), "r1", "sfo")
+    assert post(_config(globex="1m"), "r2", "sfo").etag == before.etag
+    assert post(_config(acme="1m"), "r3", "sfo").etag != before.etag
+    assert before.etag.startswith('"')
+    assert before.etag.endswith('"')
+
+
+async def test_a_change_wakes_its_agent_and_nobody_else() -> None:
+    board = Board(_config(), "r1")
+    etags = {agent: (await board.get(agent)).etag for agent in ("lon", "sfo")}
+    waiting = {agent: await _waiting(board, agent, etag) for agent, etag in etags.items()}
+    board.publish(_config(acme="1m"), "r2")
+    posted = await waiting["sfo"]
+    assert posted.etag == (await board.get("sfo")).etag != etags["sfo"]
+    await board.get("lon")
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not waiting["lon"].done()
+    board.publish(_config(acme="1m", globex="1m"), "r3")
+    assert (await waiting["lon"]).etag != etags["lon"]
+
+
+async def test_an_old_etag_is_answered_at_once() -> None:
+    board = Board(_config(), "r1")
+    posted = await board.wait("sfo", '"of another time"', 60.0)
+    assert posted == await board.get("sfo")
+
+
+async def test_a_wait_ends_when_its_time_is_over() -> None:
+    board = Board(_config(), "r1")
+    etag = (await board.get("sfo")).etag
+    assert await board.wait("sfo", etag, 0.0) is None
+
+
+async def test_who_hangs_up_takes_the_answer_from_nobody() -> None:
+    board = Board(_config(), "r1")
+    impatient = asyncio.create_task(board.get("sfo"))
+    patient = asyncio.create_task(board.get("sfo"))
+    await asyncio.sleep(0)
+    impatient.cancel()
+    assert (await patient).etag == post(_config(), "r1", "sfo").etag
+
+
+async def test_a_revision_that_is_replaced_while_it_is_worked_out_is_not_kept() -> None:
+    board = Board(_config(), "r1")
+    early = asyncio.create_task(board.get("sfo"))
+    await asyncio.sleep(0)
+    board.publish(_config(acme="1m"), "r2")
+    assert (await board.get("sfo")).etag == post(_config(acme="1m"), "r2", "sfo").etag
+    assert (await early).etag == post(_config(), "r1", "sfo").etag
+
+
+def test_the_board_knows_the_agents_of_its_configuration() -> None:
+    board = Board(_config(), "r1")
+    assert board.knows("sfo")
+    assert not board.knows("nobody")
