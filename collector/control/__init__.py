@@ -1,0 +1,1 @@
+"""What the collector knows beside the log: tokens, agents, the audit trail."""

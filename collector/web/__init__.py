@@ -1,0 +1,1 @@
+"""The collector's HTTP server, and the handlers of all its routes."""

@@ -1,0 +1,108 @@
+"""What handlers share: who asks, what they ask, and the answer."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import msgspec
+from aiohttp import web
+
+from collector.control.principal import Principal
+from collector.web.problems import Refused
+from collector.web.route import JSON, Route
+
+T = TypeVar("T")
+StructT = TypeVar("StructT", bound=msgspec.Struct)
+
+ROUTE: "web.RequestKey[Route]" = web.RequestKey("route", Route)
+PRINCIPAL: "web.RequestKey[Principal]" = web.RequestKey("principal", Principal)
+PEER: "web.RequestKey[str]" = web.RequestKey("peer", str)
+"""The address that the request comes from, behind the proxies that are trusted."""
+REQUEST_ID: "web.RequestKey[str]" = web.RequestKey("request_id", str)
+
+BODY_TIMEOUT_S = 30.0
+"""How long the whole body of a request may take to arrive."""
+
+
+def principal(request: web.Request) -> Principal:
+    """Who asks, on a route that is not open.
+
+    Raises:
+        Refused: 401 on an open route, when nobody said who they are.
+    """
+    found: Principal | None = request.get(PRINCIPAL)
+    if found is None:
+        raise Refused(401, "a token is needed", headers={"WWW-Authenticate": "Bearer"})
+    return found
+
+
+def read_query(request: web.Request, form: type[StructT]) -> StructT:
+    """The query string as ``form``, the struct that the route names.
+
+    Raises:
+        Refused: 400, for a parameter that is unknown, repeated, missing or no such value.
+    """
+    known = {field.encode_name for field in msgspec.structs.fields(form)}
+    values: dict[str, str] = {}
+    for name, value in request.query.items():
+        if name not in known:
+            allowed = ", ".join(sorted(known)) or "none"
+            raise Refused(400, f"query: found {name!r}, allowed is {allowed}")
+        if name in values:
+            raise Refused(400, f"query: found {name} a second time, allowed is each once")
+        values[name] = value
+    try:
+        return msgspec.convert(values, form, strict=False)
+    except msgspec.ValidationError as error:
+        raise Refused(400, f"query: {error}") from None
+
+
+async def read_body(request: web.Request, limit: int | None = None) -> bytes:
+    """The whole body, of at most ``limit`` bytes (the route's ``body_limit``), in bounded time.
+
+    Raises:
+        Refused: 413 past the limit, 408 when it does not arrive in time, 415 when it is compressed.
+    """
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise Refused(415, "found a compressed body, allowed is a plain one")
+    bound = request[ROUTE].body_limit if limit is None else limit
+    too_large = Refused(413, f"the body is too large: at most {bound} bytes")
+    if request.content_length is not None and request.content_length > bound:
+        raise too_large
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            async for chunk in request.content.iter_any():
+                body += chunk
+                if len(body) > bound:
+                    raise too_large
+    except TimeoutError:
+        raise Refused(408, "the body took too long to arrive") from None
+    return bytes(body)
+
+
+async def read_json(request: web.Request, form: type[T]) -> T:
+    """The body as ``form``.
+
+    Raises:
+        Refused: 415 for another media type, 400 for no JSON, 422 for JSON that is no ``form``; and
+            as :func:`read_body` does.
+    """
+    if request.content_type != JSON:
+        raise Refused(415, f"found {request.content_type}, allowed is {JSON}")
+    body = await read_body(request)
+    try:
+        return msgspec.json.decode(body, type=form)
+    except msgspec.ValidationError as error:
+        raise Refused(422, f"body: {error}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Refused(400, "body: found no valid JSON") from None
+
+
+def reply(
+    value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    """``value`` as JSON."""
+    return web.Response(
+        status=status, body=msgspec.json.encode(value), content_type=JSON, headers=headers
+    )
