@@ -16,8 +16,14 @@ from probes.smtp import Mail, SendReport
 class Smtp(Protocol):
     """Hands one mail to one relay."""
 
-    async def send(self, relay: Relay, mail: Mail, on_data_sent: Callable[[], None]) -> SendReport:
-        """One attempt on a fresh connection; raises nothing for what network or server do."""
+    async def send(
+        self, relay: Relay, mail: Callable[[], Mail], on_data_sent: Callable[[], None]
+    ) -> SendReport:
+        """One attempt on a fresh connection; raises nothing for what network or server do.
+
+        ``mail`` is called when the attempt begins, at most once: the send time is taken then. It is
+        not called when nothing is sent for want of a secret or of this host's own means.
+        """
 
 
 class FolderSession(Protocol):

@@ -13,6 +13,7 @@ from agent.air import Air
 from agent.assignment import Assignment
 from agent.backoff import Backoff
 from agent.clock import Clock, Moment
+from agent.departure import Departure
 from agent.mailbox.watch import MailboxWatch
 from agent.ports import Smtp
 from agent.schedule import STALE_AFTER_S, Slot
@@ -275,22 +276,14 @@ class Sender:
         return result
 
     async def _attempt(self, flight: Flight) -> None:
-        sent = self._clock.now()
-        flight = flight.moved(FlightState.AWAITED, sent)
         relay = self._assignment.relays[flight.path.relay]
-
-        dots: list[Moment] = []
-
-        def dot_sent() -> None:
-            dots.append(self._clock.now())
-            self._air.expect(flight, dots[-1], dot=dots[-1])
-
+        departure = Departure(flight, self._clock, self._air, self._mail)
         try:
-            report = await self._smtp.send(relay, self._mail(flight), dot_sent)
+            report = await self._smtp.send(relay, departure.mail, departure.dot_sent)
         except Exception as error:
             log.exception("a submission failed inside the agent", canary=flight.canary)
-            report = _own_fault(error, dotted=bool(dots))
-        await self._end(flight, sent, report)
+            report = _own_fault(error, dotted=departure.dotted)
+        await self._end(flight, departure.sent, report)
 
     def _mail(self, flight: Flight) -> Mail:
         mailbox = self._assignment.mailboxes[flight.path.mailbox]

@@ -45,10 +45,13 @@ class SmtpServers:
         self._lookups = lookups
         self._patience_s = patience_s
 
-    async def send(self, relay: Relay, mail: Mail, on_data_sent: Callable[[], None]) -> SendReport:
+    async def send(
+        self, relay: Relay, mail: Callable[[], Mail], on_data_sent: Callable[[], None]
+    ) -> SendReport:
         """One attempt on a fresh connection; a secret that may not be used sends nothing.
 
-        Nor does an agent that is behind with its lookups: that is not the relay's fault.
+        Nor does an agent that is behind with its lookups: that is not the relay's fault. The
+        attempt begins, and ``mail`` is called, when the lookup has begun.
         """
         try:
             target = smtp_target(
@@ -72,7 +75,7 @@ class SmtpServers:
         clock = self._clock
         return await send(
             target,
-            mail,
+            mail(),
             wall_ns=lambda: clock.now().wall_ns,
             on_data_sent=on_data_sent,
             resolve=resolve,

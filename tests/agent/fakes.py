@@ -170,8 +170,11 @@ class FakeSmtp:
         self.mails: list[tuple[str, Mail]] = []
         self._answer = answer
 
-    async def send(self, relay: Relay, mail: Mail, on_data_sent: Callable[[], None]) -> SendReport:
+    async def send(
+        self, relay: Relay, compose: Callable[[], Mail], on_data_sent: Callable[[], None]
+    ) -> SendReport:
         """Take the mail."""
+        mail = compose()
         self.mails.append((relay.name, mail))
         if self._answer is None:
             on_data_sent()

@@ -9,6 +9,7 @@ from dataclasses import replace
 from agent.air import Air
 from agent.mailbox.cadence import Budget
 from agent.mailbox.watch import FolderStatus, MailboxWatch
+from agent.ports import Smtp
 from agent.schedule import Slot
 from agent.sender import Caps, Sender
 from probes.contract.config.models import Relay
@@ -44,7 +45,7 @@ class Bench:
         self.counters: Counter[str] = Counter()
         self.numbers = itertools.count(1)
 
-    def sender(self, smtp: FakeSmtp, caps: Caps | None = None) -> Sender:
+    def sender(self, smtp: Smtp, caps: Caps | None = None) -> Sender:
         """A sender with those relays."""
         return Sender(
             replace(assignment(), revision="r1"),

@@ -125,6 +125,47 @@ async def test_the_send_time_is_taken_after_the_intent_is_durable(bench: Bench) 
     assert submission.sent_ns - intent.at_ns == 2_000_000_000
 
 
+class Busy:
+    """Relays of an agent that waits for its own means first, and then sends or does not."""
+
+    def __init__(self, clock: HandClock, *, sends: bool) -> None:
+        self._clock = clock
+        self._sends = sends
+        self.mail: Mail | None = None
+
+    async def send(
+        self, _relay: Relay, mail: Callable[[], Mail], on_data_sent: Callable[[], None]
+    ) -> SendReport:
+        """Wait for two seconds; the attempt takes a fourth of one."""
+        self._clock.advance(2)
+        if not self._sends:
+            return SendReport(result=Result.UNSENT, stage=Stage.RESOLVE, reason=Reason.LOCAL)
+        self.mail = mail()
+        self._clock.advance(0.25)
+        on_data_sent()
+        return ACCEPTED
+
+
+async def test_what_the_agent_waits_for_itself_is_no_delay_of_the_mails(bench: Bench) -> None:
+    smtp = Busy(bench.clock, sends=True)
+    await bench.sender(smtp).fly(bench.slot())
+    [intent], [submission] = bench.intents(), bench.submissions()
+    assert submission.sent_ns - intent.at_ns == 2 * S
+    assert submission.at_ns - submission.sent_ns == S // 4
+    assert smtp.mail is not None
+    assert f"t={submission.sent_ns};".encode() in smtp.mail.content.replace(b"\r\n ", b"")
+    [kept] = bench.spool.store.flights()
+    assert kept.sent.wall_ns == submission.sent_ns
+    assert bench.air.mailbox(INBOX).get(canary_id(1)) == kept
+
+
+async def test_what_was_not_sent_bears_its_intents_time(bench: Bench) -> None:
+    await bench.sender(Busy(bench.clock, sends=False)).fly(bench.slot())
+    [intent], [submission] = bench.intents(), bench.submissions()
+    assert (submission.sent_ns, submission.result) == (intent.at_ns, Result.UNSENT)
+    assert bench.spool.store.flights() == []
+
+
 async def test_a_send_is_told_by_the_clock_that_nobody_sets_too(bench: Bench) -> None:
     def set_clock() -> None:
         bench.clock.advance(2)

@@ -95,7 +95,7 @@ async def bench() -> AsyncIterator[Bench]:
 async def test_a_mail_goes_out_with_the_relays_secret(bench: Bench) -> None:
     dots: list[int] = []
     relay = bench.assignment.relays["relay-a1"]
-    report = await bench.smtp().send(relay, MAIL, lambda: dots.append(1))
+    report = await bench.smtp().send(relay, lambda: MAIL, lambda: dots.append(1))
     assert (report.result, dots) == (Result.ACCEPTED, [1])
     assert "auth" in report.phases
 
@@ -103,7 +103,9 @@ async def test_a_mail_goes_out_with_the_relays_secret(bench: Bench) -> None:
 async def test_a_secret_that_may_not_go_there_sends_nothing(bench: Bench) -> None:
     dots: list[int] = []
     relay = bench.assignment.relays["relay-a1"]
-    report = await bench.smtp(bench.without(secrets=())).send(relay, MAIL, lambda: dots.append(1))
+    report = await bench.smtp(bench.without(secrets=())).send(
+        relay, lambda: MAIL, lambda: dots.append(1)
+    )
     assert (report.result, report.stage, report.reason) == (
         Result.UNSENT,
         Stage.AUTH,
@@ -188,7 +190,7 @@ async def test_mailboxes_whose_names_hang_do_not_hold_up_relays(bench: Bench, na
     for _ in range(2):
         await asyncio.to_thread(names.hanging.acquire)
     relays = bench.smtp(lookups=Lookups("relays", 1, names))
-    report = await relays.send(bench.relay_by_name(), MAIL, lambda: None)
+    report = await relays.send(bench.relay_by_name(), lambda: MAIL, lambda: None)
     assert (report.result, report.detail) == (Result.ACCEPTED, None)
     # The loop's own threads are free too: what is written to disk goes through them.
     assert await asyncio.to_thread(lambda: True)
@@ -202,7 +204,7 @@ async def test_an_agent_behind_with_its_lookups_blames_no_relay(bench: Bench, na
     lookups = Lookups("relays", 1, names)
     await lookups.begin("dead.test", socket.AF_UNSPEC, 60.0)
     report = await bench.smtp(lookups=lookups, patience_s=0.01).send(
-        bench.relay_by_name(), MAIL, lambda: None
+        bench.relay_by_name(), lambda: MAIL, lambda: None
     )
     assert (report.result, report.stage, report.reason) == (
         Result.UNSENT,
@@ -210,6 +212,28 @@ async def test_an_agent_behind_with_its_lookups_blames_no_relay(bench: Bench, na
         Reason.LOCAL,
     )
     assert "busy" in (report.detail or "")
+
+
+async def test_the_wait_for_a_thread_is_over_when_the_attempt_begins(
+    bench: Bench, names: Names
+) -> None:
+    """The send time is taken then: mail does not wait for the agent's own threads."""
+    bench.by_name()
+    lookups = Lookups("relays", 1, names)
+    await lookups.begin("dead.test", socket.AF_UNSPEC, 60.0)
+    free: list[bool] = []
+
+    def compose() -> Mail:
+        free.append(names.let_go.is_set())
+        return MAIL
+
+    relays = bench.smtp(lookups=lookups, patience_s=60.0)
+    sending = asyncio.ensure_future(relays.send(bench.relay_by_name(), compose, lambda: None))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    names.let_go.set()
+    assert (await sending).result is Result.ACCEPTED
+    assert free == [True]
 
 
 async def test_folders_are_opened_a_few_at_a_time(bench: Bench, names: Names) -> None:

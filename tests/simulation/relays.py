@@ -44,11 +44,12 @@ class SimSmtp:
         self._timeouts = assignment.timeouts
 
     async def send(
-        self, relay: Relay, mail: Envelope, on_data_sent: Callable[[], None]
+        self, relay: Relay, compose: Callable[[], Envelope], on_data_sent: Callable[[], None]
     ) -> SendReport:
         """One attempt; what the relay has, it has, whatever becomes of the agent."""
         world, life, rng = self._world, self._life, self._world.rng
         life.must_pass("send")
+        mail = compose()
         truth = self._truth(relay, mail)
         fate = _fate(world, relay.name, self._timeouts)
         world.trace(f"send {truth.canary[:6]} via {relay.name}: {fate.result} {fate.stage or ''}")
