@@ -11,13 +11,12 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from agent.settings_files import file_sets, read_sources
-from probes.contract.config.loader import parse_config
+from agent.settings_files import check_files, file_sets
 from probes.contract.config.models import Config
 from probes.contract.config.rates import Usage
 from probes.contract.config.selection import groups
 from probes.contract.config.separability import Ambiguity, ambiguities
-from probes.contract.errors import ConfigError, Problem
+from probes.contract.errors import Problem
 from probes.contract.plan import plan
 
 _SHOWN = 3
@@ -34,6 +33,15 @@ class Summary:
     customers: list[dict[str, Any]]
     agents: list[dict[str, Any]]
     warnings: list[Ambiguity]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that there is to say: of the files, and of the configurations that are sound."""
+
+    problems: list[Problem]
+    warnings: list[Problem]
+    summaries: list[Summary]
 
 
 def summary(file: str, config: Config) -> Summary:
@@ -93,40 +101,44 @@ def check(
 
     Exit code 0: sound (warnings may be printed); 1: problems, all of them listed; 2: wrong usage.
     """
-    problems: list[Problem] = []
-    summaries: list[Summary] = []
     try:
-        for files_of_one in file_sets(files):
-            try:
-                config = parse_config(read_sources(files_of_one))
-                summaries.append(summary(str(files_of_one.main), config))
-            except ConfigError as error:
-                problems += error.problems
-    except ConfigError as error:
-        problems += error.problems
+        sets = file_sets(files)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+    # Main files in one directory share their customers' files, and what is wrong with those.
+    problems: dict[Problem, None] = {}
+    warnings: dict[Problem, None] = {}
+    summaries: list[Summary] = []
+    for files_of_one in sets:
+        checked = check_files(files_of_one)
+        problems |= dict.fromkeys(checked.problems)
+        warnings |= dict.fromkeys(checked.warnings)
+        if checked.config is not None:
+            summaries.append(summary(str(files_of_one.main), checked.config))
+    report = Report(list(problems), list(warnings), summaries)
     if as_json:
-        typer.echo(json.dumps(_as_json(problems, summaries), ensure_ascii=False))
+        typer.echo(json.dumps(_as_json(report), ensure_ascii=False))
     else:
-        _print(problems, summaries)
+        _print(report)
     if problems:
         raise typer.Exit(1)
 
 
-def _as_json(problems: list[Problem], summaries: list[Summary]) -> dict[str, Any]:
+def _problem(problem: Problem) -> dict[str, Any]:
     return {
-        "ok": not problems,
-        "problems": [
-            {
-                "file": problem.file,
-                "line": problem.line or None,
-                "path": problem.path,
-                "found": problem.found,
-                "allowed": problem.allowed,
-            }
-            for problem in problems
-        ],
+        "file": problem.file,
+        "line": problem.line or None,
+        "path": problem.path,
+        "found": problem.found,
+        "allowed": problem.allowed,
+    }
+
+
+def _as_json(report: Report) -> dict[str, Any]:
+    return {
+        "ok": not report.problems,
+        "problems": [_problem(problem) for problem in report.problems],
+        "warnings": [_problem(warning) for warning in report.warnings],
         "configs": [
             {
                 "file": entry.file,
@@ -145,22 +157,24 @@ def _as_json(problems: list[Problem], summaries: list[Summary]) -> dict[str, Any
                     for warning in entry.warnings
                 ],
             }
-            for entry in summaries
+            for entry in report.summaries
         ],
     }
 
 
-def _print(problems: list[Problem], summaries: list[Summary]) -> None:
-    for problem in problems:
+def _print(report: Report) -> None:
+    for problem in report.problems:
         typer.echo(str(problem), err=True)
-    if problems:
-        plural = "s" if len(problems) > 1 else ""
-        typer.echo(f"{len(problems)} problem{plural}", err=True)
+    for warning in report.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    if report.problems:
+        plural = "s" if len(report.problems) > 1 else ""
+        typer.echo(f"{len(report.problems)} problem{plural}", err=True)
     console = Console(highlight=False)
     if not console.is_terminal:
         # Nothing that a file or a pipe has to be rid of: no lines, no wrapping.
         console = Console(highlight=False, width=1000)
-    for entry in summaries:
+    for entry in report.summaries:
         console.print(f"{entry.file}: ok", markup=False, soft_wrap=True)
         _print_rates(console, entry)
         _print_warnings(console, entry.warnings)

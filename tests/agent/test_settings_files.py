@@ -1,10 +1,18 @@
 """Which files make up a configuration, and what unreadable ones give."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from agent.settings_files import FileSet, file_sets, load_config, read_sources
+from agent.settings_files import (
+    FileSet,
+    check_files,
+    file_set,
+    file_sets,
+    load_config,
+    read_sources,
+)
 from probes.contract.errors import ConfigError
 
 CUSTOMER = "name: {name}\n"
@@ -40,6 +48,82 @@ def test_a_customer_file_with_another_suffix_is_not_passed_over(
     (tmp_path / "customers.d" / f"acme{suffix}").write_text("name: acme\n")
     with pytest.raises(ConfigError, match=rf"found a {suffix} file in customers.d"):
         load_config(main)
+
+
+def _said(main: Path) -> tuple[list[str], list[str]]:
+    checked = check_files(file_set(main))
+    assert (checked.config is None) == bool(checked.problems)
+    return [str(one) for one in checked.problems], [str(one) for one in checked.warnings]
+
+
+def test_a_name_that_does_not_count_hides_nothing(tmp_path: Path) -> None:
+    main = _estate(tmp_path, "acme")
+    customers = tmp_path / "customers.d"
+    main.write_text("version: 1\ncolour: red\n")
+    (customers / "globex.YML").write_text("name: globex\nsize: 5\n")
+    (customers / "gone.yaml").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(customers / "pipe.yaml")
+    (customers / "acme.yaml").write_text("name: acme\nage: 5\n")
+    problems, warnings = _said(main)
+    assert [
+        problem.removeprefix(f"{tmp_path}/").partition(", allowed")[0] for problem in problems
+    ] == [
+        "customers.d/acme.yaml:2: age: found the unknown key 'age'",
+        "customers.d/globex.YML: found a .YML file in customers.d",
+        "customers.d/globex.YML:2: size: found the unknown key 'size'",
+        "customers.d/gone.yaml: found no such file or directory",
+        "customers.d/pipe.yaml: found no regular file",
+        "mailcanary.yaml:2: colour: found the unknown key 'colour'",
+    ]
+    assert warnings == []
+
+
+def test_what_editors_leave_behind_is_passed_over_with_a_warning(tmp_path: Path) -> None:
+    main = _estate(tmp_path, "acme")
+    customers = tmp_path / "customers.d"
+    for name in ("acme.yaml~", "#acme.yaml#", "old.yml.bak", ".acme.yaml.swp", "README"):
+        (customers / name).write_text("name: [")
+    (customers / "team").mkdir()
+    problems, warnings = _said(main)
+    assert problems == []
+    rest = "allowed is without a warning a name in .yaml, or one that begins with a dot"
+    assert warnings == [
+        f"{customers}/{name}: found a {kind} in customers.d that is not read, {rest}"
+        for name, kind in [
+            ("#acme.yaml#", "file"),
+            ("acme.yaml~", "file"),
+            ("old.yml.bak", "file"),
+            ("team", "directory"),
+        ]
+    ]
+
+
+AGENT = """\
+version: 1
+colour: red
+agents:
+  - name: sfo
+    sender: {address: c@monitor.example, helo: c, bounces: monitor/bounces}
+"""
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_a_customers_d_that_is_none_is_told_and_nothing_is_missed_in_it(
+    tmp_path: Path, link: bool
+) -> None:
+    main = tmp_path / "mailcanary.yaml"
+    main.write_text(AGENT)
+    if link:
+        (tmp_path / "customers.d").symlink_to(tmp_path / "nowhere")
+    else:
+        (tmp_path / "customers.d").write_text("")
+    problems, _ = _said(main)
+    assert problems[0] == (
+        f"{tmp_path}/customers.d: found no directory, allowed is a directory, or nothing"
+    )
+    assert len(problems) == 2
+    (tmp_path / "customers.d").unlink()
+    assert "the unknown mailbox 'monitor/bounces'" in "\n".join(_said(main)[0])
 
 
 def test_every_unreadable_file_is_named(tmp_path: Path) -> None:

@@ -32,18 +32,31 @@ def write_path(loc: Loc) -> str:
         if isinstance(step, int):
             text += f"[{step}]"
         else:
-            text += f".{step}" if text else step
+            text += f".{_one_line(step)}" if text else _one_line(step)
     return text
+
+
+def _one_line(key: str) -> str:
+    """``key``, whatever it holds, as part of a message of one line."""
+    shown = key if key.isprintable() else repr(key)
+    return shown if len(shown) <= _LONGEST_KEY else shown[: _LONGEST_KEY - 1] + "…"
+
+
+_LONGEST_KEY = 128
 
 
 @dataclass(slots=True)
 class Document:
-    """A source after YAML: ``data`` as dicts, lists and scalars, ``problems`` found on the way."""
+    """A source after YAML: ``data`` as dicts, lists and scalars, ``problems`` found on the way.
+
+    ``misread`` are the paths of numbers that other programs may read as other numbers.
+    """
 
     source: Source
     root: Node | None = None
     data: object = None
     problems: list[Problem] = field(default_factory=list)
+    misread: set[str] = field(default_factory=set)
     readable: bool = True
 
     def problem(self, loc: Loc, found: str, allowed: str, *, at_key: bool = False) -> Problem:
@@ -69,6 +82,10 @@ class Document:
 def read(source: Source) -> Document:
     """The document in ``source``; with YAML errors among its problems and ``readable`` false."""
     document = Document(source)
+    if source.unreadable is not None:
+        document.problems.append(source.unreadable)
+        document.readable = False
+        return document
     try:
         document.root = compose(source.text)
     except TextError as error:
@@ -85,10 +102,9 @@ def _child(node: Node | None, step: int | str) -> tuple[Node, Node] | None:
     if isinstance(node, Sequence) and isinstance(step, int) and step < len(node.items):
         return node.items[step], node.items[step]
     if isinstance(node, Mapping):
-        # The last one of duplicates is the one whose value counts.
-        for key, value in reversed(node.pairs):
-            if isinstance(key, Scalar) and key.text == step:
-                return key, value
+        own = node.find(step)
+        if own is not None:
+            return own
         for key, value in node.pairs:
             if _is_merge(key):
                 for parent in _parents(value):
@@ -137,7 +153,7 @@ class _Converter:
         core = {Scalar: "str", Sequence: "seq", Mapping: "map"}[type(node)]
         if node.tag not in (None, "!", _TAG + core):
             tag = (node.tag or "").replace(_TAG, "!!")
-            self._add(node, loc, f"the tag {tag}", "no tag")
+            self._add(node, loc, f"the tag {_one_line(tag)}", "no tag")
 
     def _mapping(self, node: Mapping, loc: Loc) -> dict[str, object]:
         own: dict[str, object] = {}
@@ -151,7 +167,8 @@ class _Converter:
             else:
                 text = self._key(key, loc)
                 if text in lines:
-                    what = f"the key {text!r} a second time (first in line {lines[text]})"
+                    first = f"(first in line {lines[text]})"
+                    what = f"the key {text[:_LONGEST_KEY]!r} a second time {first}"
                     self._add(key, (*loc, text), what, "each key once")
                 lines.setdefault(text, key.line)
                 own[text] = self.convert(value, (*loc, text))
@@ -174,6 +191,8 @@ class _Converter:
     def _misread(self, node: Scalar, loc: Loc, tag: str) -> None:
         what = f"{node.text}, which YAML 1.1 takes for {_MISREAD[tag]}"
         number = ", or a plain decimal number" if tag in ("int", "float") else ""
+        if number:
+            self._document.misread.add(write_path(loc))
         self._add(node, loc, what, f'"{node.text}" in quotes for text{number}')
 
     def _scalar(self, node: Scalar, loc: Loc) -> object:

@@ -20,8 +20,9 @@ def duplicates(draft: Draft) -> Iterator[Problem]:
     for customer in draft.customers:
         yield from _names(customer.mailboxes, "mailbox of the customer")
         for box in customer.mailboxes:
-            if box.value is not None:
+            if box.value is not None and box.sound("address"):
                 yield from addresses.add(box.value.address, box.place, "address")
+            if box.value is not None and box.sound("folders"):
                 yield from _folders(box.value.folders, box.place)
     yield from _relays(draft)
 
@@ -42,7 +43,10 @@ def _relays(draft: Draft) -> Iterator[Problem]:
         if relay.value is None:
             continue
         for index, address in enumerate(relay.value.egress):
-            yield from egress.add(str(address), relay.place, "egress", index)
+            if relay.sound("egress", index):
+                yield from egress.add(str(address), relay.place, "egress", index)
+        if not all(relay.sound(key) for key in ("host", "port", "source_address")):
+            continue
         source = relay.value.source_address
         end = f"{relay.value.host}:{relay.value.port}" + (f" from {source}" if source else "")
         yield from ends.add(end, relay.place, "host")

@@ -26,7 +26,11 @@ _PATTERNS = {
     SECRET_NAME_PATTERN: "a secret's name, such as relay-a1 or acme/imap",
     MAILBOX_REF_PATTERN: "customer/mailbox, such as monitor/bounces",
 }
+NUMBERS = ("a whole number", "a number")
+"""What is allowed where a number is wanted."""
+
 _LONGEST = 60
+_LONGEST_NAME = 200
 
 
 def describe(value: object) -> str:
@@ -47,8 +51,15 @@ def describe(value: object) -> str:
 
 def suggest(word: str, known: list[str]) -> str:
     """`` (did you mean 'x'?)``, or nothing where no known word is close."""
-    close = get_close_matches(word, known, n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+    close = close_to(word, known)
+    return "" if close is None else f" (did you mean {close!r}?)"
+
+
+def close_to(word: str, known: list[str]) -> str | None:
+    """The known word that ``word`` is probably meant to be."""
+    # Longer words than any name are no slip of the fingers, and comparing them takes long.
+    close = get_close_matches(word, known, n=1) if len(word) <= _LONGEST_NAME else []
+    return close[0] if close else None
 
 
 def explain(error: "ErrorDetails", model: type[BaseModel]) -> tuple[Loc, str, str]:
@@ -62,7 +73,7 @@ def explain(error: "ErrorDetails", model: type[BaseModel]) -> tuple[Loc, str, st
     if kind == "extra_forbidden":
         known = sorted(fields_at(model, loc[:-1]))
         word = str(loc[-1])
-        return loc, f"the unknown key {word!r}{suggest(word, known)}", ", ".join(known)
+        return loc, f"the unknown key {describe(word)}{suggest(word, known)}", ", ".join(known)
     if loc and loc[-1] == "[key]":
         loc = loc[:-1]
     found = describe(value)
@@ -114,6 +125,7 @@ def _short(value: object) -> str:
         text = f"[{', '.join(map(str, value))}]"
     else:
         return f"an empty {'mapping' if isinstance(value, dict) else 'list'}"
+    text = text if text.isprintable() else repr(text)
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 

@@ -17,6 +17,9 @@ MAX_DEPTH = 64
 MAX_ALIASED = 100_000
 """Nodes that aliases may add, counted as if each alias had been written out."""
 
+MAX_NODES = 2_000_000
+"""Nodes that are written; a fleet of 10,000 customers has a quarter of that."""
+
 
 @dataclass(slots=True, eq=False)
 class Node:
@@ -47,6 +50,14 @@ class Mapping(Node):
     """Keys and values, in the order of the text, duplicates included."""
 
     pairs: list[tuple[Node, Node]] = field(default_factory=list)
+    _index: dict[str, tuple[Node, Node]] | None = None
+
+    def find(self, key: int | str) -> tuple[Node, Node] | None:
+        """The key's node and its value's; the last one of duplicates, whose value counts."""
+        if self._index is None:
+            # Once for all keys: every problem of a mapping asks for its own.
+            self._index = {pair[0].text: pair for pair in self.pairs if isinstance(pair[0], Scalar)}
+        return self._index.get(key) if isinstance(key, str) else None
 
 
 class TextError(Exception):
@@ -66,21 +77,43 @@ def compose(text: str) -> Node | None:
     """The tree of the one document in ``text``; ``None`` for an empty text.
 
     Raises:
-        TextError: not well-formed, more than one document, nested too deeply, aliases that grow
-            beyond :data:`MAX_ALIASED` nodes, an unknown alias, an alias within its own anchor.
+        TextError: not well-formed, more than one document, nested too deeply, more than
+            :data:`MAX_NODES` nodes, aliases that grow beyond :data:`MAX_ALIASED` nodes, an unknown
+            alias, an alias within its own anchor.
     """
     try:
         return _Composer(_events(text)).document()
     except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 0
-        what = error.problem or error.context or "cannot be read"
-        raise TextError(line, f"bad YAML ({what})", "well-formed YAML") from None
+        raise _malformed(error, text) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise TextError(line, "a character that YAML forbids", "printable text") from None
+        code = ord(text[error.position]) if error.position < len(text) else 0
+        found = f"the character U+{code:04X}, which YAML forbids"
+        raise TextError(line, found, "printable text") from None
     except UnicodeEncodeError as error:
         line = text.count("\n", 0, error.start) + 1
         raise TextError(line, "half a surrogate pair", "printable text") from None
+
+
+def _malformed(error: yaml.MarkedYAMLError, text: str) -> TextError:
+    """The parser's complaint; in plain words, where it is about tabs or a missing quote."""
+    mark = error.problem_mark
+    if mark is None:
+        return TextError(0, f"bad YAML ({error.problem or error.context})", "well-formed YAML")
+    begin = error.context_mark.line if error.context_mark else mark.line
+    context = error.context or ""
+    what = error.problem or context
+    if "quoted" in context and "end of stream" in what:
+        # The parser notices at the very end of the file; the quote is what must be mended.
+        return TextError(begin + 1, "bad YAML (a quoted text that never ends)", "a closing quote")
+    # The parser counts CR LF, and other line breaks, as splitlines() does.
+    lines = text.splitlines()
+    line = lines[mark.line] if mark.line < len(lines) else ""
+    if "\t" in line[: len(line) - len(line.lstrip())]:
+        return TextError(mark.line + 1, "bad YAML (a tab in the indentation)", "spaces")
+    if context and begin != mark.line:
+        what = f"{what} {context} that begins in line {begin + 1}"
+    return TextError(mark.line + 1, f"bad YAML ({what})", "well-formed YAML")
 
 
 def _events(text: str) -> Iterator[yaml.Event]:
@@ -97,6 +130,7 @@ class _Composer:
         self._events = events
         self._anchors: dict[str, Node | None] = {}  # None: still open
         self._aliased = 0
+        self._written = 0
 
     def document(self) -> Node | None:
         root: Node | None = None
@@ -112,6 +146,9 @@ class _Composer:
     def _node(self, event: yaml.Event, depth: int) -> Node:
         if depth > MAX_DEPTH:
             raise TextError(_line(event), "deep nesting", f"at most {MAX_DEPTH} levels")
+        self._written += 1
+        if self._written > MAX_NODES:
+            raise TextError(_line(event), "too much", f"at most {MAX_NODES} values in a file")
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event)
         anchor: str | None = getattr(event, "anchor", None)

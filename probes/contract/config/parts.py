@@ -1,14 +1,15 @@
 """Validation piece by piece, so that one bad relay hides no fault of another's."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from probes.contract.config.document import Document, Loc
-from probes.contract.config.messages import describe, explain
+from probes.contract.config.messages import close_to, describe
 from probes.contract.config.models import Agent, Config, Customer, Mailbox, Relay, Rule
+from probes.contract.config.salvage import STAND_INS, salvage
 from probes.contract.errors import Problem
 
 M = TypeVar("M", bound=BaseModel)
@@ -35,14 +36,23 @@ class Place:
 class Part(Generic[M]):
     """One item of the configuration, as far as it could be understood.
 
-    ``value`` is ``None`` where too much is missing; with ``complete`` false some of its fields
-    were faulty and hold their defaults. ``name`` is its name as written, for references to it.
+    ``value`` is ``None`` where too much is missing; the fields below ``faulty`` hold defaults or
+    stand-ins. ``name`` is its name as written, for references to it; ``data`` all that is written.
     """
 
     place: Place
     value: M | None
-    complete: bool
     name: str | None = None
+    faulty: frozenset[Loc] = frozenset()
+    data: object = None
+
+    def sound(self, *loc: int | str) -> bool:
+        """Whether nothing is wrong with the field at ``loc``, below it, or with what holds it."""
+        return not any(loc[: len(bad)] == bad or bad[: len(loc)] == loc for bad in self.faulty)
+
+    def written(self, key: str) -> object:
+        """What is written under ``key``, whether sound or not; ``None`` if nothing is."""
+        return self.data.get(key) if isinstance(self.data, dict) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +66,10 @@ class CustomerPart:
 
 @dataclass(slots=True)
 class Draft:
-    """All parts of a configuration, and the problems that each had on its own."""
+    """All parts of a configuration, and the problems that each had on its own.
+
+    Where ``main`` is not sound at one of its lists, nobody knows what the list holds.
+    """
 
     main: Part[Config]
     relays: list[Part[Relay]] = field(default_factory=list)
@@ -86,86 +99,155 @@ class Draft:
         )
 
 
-def values(parts: list[Part[M]]) -> list[M]:
+def values(parts: Sequence[Part[M]]) -> list[M]:
     """What could be understood of ``parts``."""
     return [part.value for part in parts if part.value is not None]
 
 
-def take_apart(main: Document, customers: list[Document]) -> Draft:
-    """The parts of a configuration whose main file is ``main``."""
+def take_apart(main: Document, customers: Sequence[Document]) -> Draft:
+    """The parts of a configuration whose main file is ``main``; unreadable files have none."""
     problems: list[Problem] = []
-    taker = Taker(problems)
-    shell, lists = taker.shell(Place(main, ()), main.data, Config, _CONFIG_LISTS)
+    taker = Taker(problems, STAND_INS)
+    if main.readable:
+        shell, lists = taker.shell(Place(main, ()), main.data, Config, _CONFIG_LISTS)
+    else:
+        shell = Part(Place(main, ()), Config(version=1), faulty=frozenset({()}))
+        lists = {key: [] for key in _CONFIG_LISTS}
     draft = Draft(shell, problems=problems)
-    draft.relays = [taker.part(place, raw, Relay) for place, raw in lists["relays"]]
-    draft.agents = [taker.part(place, raw, Agent) for place, raw in lists["agents"]]
-    draft.customers = [taker.customer(place, raw) for place, raw in lists["customers"]]
-    draft.customers += [
+    relays = [taker.part(place, raw, Relay) for place, raw in lists["relays"]]
+    agents = [taker.part(place, raw, Agent) for place, raw in lists["agents"]]
+    entries = [taker.customer(place, raw) for place, raw in lists["customers"]]
+    entries += [
         taker.customer(Place(document, ()), document.data)
         for document in customers
         if document.readable
     ]
+    draft.relays, draft.agents = told_apart(relays), told_apart(agents)
+    parts = told_apart([entry.part for entry in entries])
+    draft.customers = [
+        replace(entry, part=part) for entry, part in zip(entries, parts, strict=True)
+    ]
     return draft
+
+
+def told_apart(parts: list[Part[M]]) -> list[Part[M]]:
+    """``parts`` whose values have names of their own, also where a name is faulty or repeated.
+
+    Sums by name then count each of them, as they will once the names are mended.
+    """
+    seen: set[str | None] = set()
+    result = []
+    for index, part in enumerate(parts):
+        one = part
+        if part.value is not None and (part.name in seen or not part.sound("name")):
+            nameless = part.value.model_copy(update={"name": f"{_NAMELESS}{index}"})
+            one = replace(part, value=nameless)
+        seen.add(part.name)
+        result.append(one)
+    return result
+
+
+_NAMELESS = "~"  # no name begins with it, and all names sort before it
+
+
+def shown_name(name: str) -> str:
+    """``name`` for a message; its customer's or its own may be one of :func:`told_apart`."""
+    return "(no name of its own)" if name.startswith(_NAMELESS) else name
 
 
 _CONFIG_LISTS = ("relays", "agents", "customers")
 _CUSTOMER_LISTS = ("mailboxes", "canaries")
 
+_ITEMS: Mapping[str, type[BaseModel]] = {
+    "relays": Relay,
+    "agents": Agent,
+    "customers": Customer,
+    "mailboxes": Mailbox,
+    "canaries": Rule,
+}
+
+Items = list[tuple[Place, object]]
+
 
 class Taker:
-    """Validates parts one by one; what is wrong with them is appended to ``problems``."""
+    """Validates parts one by one; what is wrong with them is appended to ``problems``.
 
-    def __init__(self, problems: list[Problem]) -> None:
+    ``stand_ins`` are the values by key for what is required and faulty; parts that lack one for a
+    fault have no value.
+    """
+
+    def __init__(
+        self, problems: list[Problem], stand_ins: Mapping[str, object] | None = None
+    ) -> None:
         self._problems = problems
+        self._stand_ins = stand_ins or {}
 
     def customer(self, place: Place, raw: object) -> CustomerPart:
         """A customer with its mailboxes and rules."""
         part, lists = self.shell(place, raw, Customer, _CUSTOMER_LISTS)
         return CustomerPart(
             part,
-            [self.part(at, item, Mailbox) for at, item in lists["mailboxes"]],
+            told_apart([self.part(at, item, Mailbox) for at, item in lists["mailboxes"]]),
             [self.part(at, item, Rule) for at, item in lists["canaries"]],
         )
 
     def shell(
         self, place: Place, raw: object, model: type[M], keys: tuple[str, ...]
-    ) -> tuple[Part[M], dict[str, list[tuple[Place, object]]]]:
-        """``raw`` without its lists ``keys``, and those lists' items with their places."""
-        lists: dict[str, list[tuple[Place, object]]] = {key: [] for key in keys}
-        if isinstance(raw, dict):
-            for key in keys:
-                lists[key] = list(self._items(place, key, raw.get(key, [])))
-            raw = {key: value for key, value in raw.items() if key not in keys}
-        return self.part(place, raw, model), lists
+    ) -> tuple[Part[M], dict[str, Items]]:
+        """``raw`` without its lists ``keys``, and those lists' items with their places.
 
-    def _items(self, place: Place, key: str, raw: object) -> Iterator[tuple[Place, object]]:
-        if not isinstance(raw, list):
-            self._problems.append(place.problem(key, found=describe(raw), allowed="a list"))
-            return
-        for index, item in enumerate(raw):
-            yield Place(place.document, (*place.loc, key, index)), item
-
-    def part(self, place: Place, raw: object, model: type[M]) -> Part[M]:
-        """``raw`` as a ``model``; faulty optional fields take their defaults after the report."""
-        name = raw.get("name") if isinstance(raw, dict) else None
-        name = name if isinstance(name, str) else None
-        try:
-            return Part(place, model.model_validate(raw), complete=True, name=name)
-        except ValidationError as error:
-            self._report(place, error, model)
-            faulty = {detail["loc"][0] for detail in error.errors() if detail["loc"]}
+        The part is not sound at a list that is none. Of a list under a misspelt key the items are
+        taken as well; the key itself stays to be refused.
+        """
+        lists: dict[str, Items] = {key: [] for key in keys}
         if not isinstance(raw, dict):
-            return Part(place, None, complete=False)
-        rest = {key: value for key, value in raw.items() if key not in faulty}
-        try:
-            value = model.model_validate(rest)
-        except ValidationError:
-            return Part(place, None, complete=False, name=name)
-        return Part(place, value, complete=False, name=name)
+            return self.part(place, raw, model), lists
+        untold: set[Loc] = set()
+        known = list(model.model_fields)
+        for written, item in raw.items():
+            meant = written if written in known else close_to(written, known)
+            if meant in keys and (written == meant or meant not in raw):
+                items = self._items(place, written, item, _ITEMS.get(meant))
+                lists[meant] = items or []
+                untold |= {(meant,)} if items is None else set()
+        rest = {key: value for key, value in raw.items() if key not in keys}
+        part = self.part(place, rest, model, lists=keys)
+        return replace(part, faulty=part.faulty | untold), lists
 
-    def _report(self, place: Place, error: ValidationError, model: type[BaseModel]) -> None:
-        for detail in error.errors(include_url=False):
-            loc, found, allowed = explain(detail, model)
-            at_key = detail["type"] == "extra_forbidden" or "[key]" in detail["loc"]
-            full = (*place.loc, *loc)
-            self._problems.append(place.document.problem(full, found, allowed, at_key=at_key))
+    def _items(
+        self, place: Place, key: str, raw: object, model: type[BaseModel] | None
+    ) -> Items | None:
+        if isinstance(raw, list):
+            return [
+                (Place(place.document, (*place.loc, key, index)), item)
+                for index, item in enumerate(raw)
+            ]
+        self._problems.append(place.problem(key, found=describe(raw), allowed="a list"))
+        if isinstance(raw, dict) and model is not None and raw.keys() & model.model_fields.keys():
+            # An item around which the list was forgotten.
+            return [(Place(place.document, (*place.loc, key)), raw)]
+        return None
+
+    def part(
+        self, place: Place, raw: object, model: type[M], *, lists: tuple[str, ...] = ()
+    ) -> Part[M]:
+        """``raw`` as a ``model``, mended after the report where it is faulty."""
+        result = salvage(raw, model, self._stand_ins, lists)
+        for finding in result.findings:
+            full = (*place.loc, *finding.loc)
+            problem = place.document.problem(
+                full, finding.found, finding.allowed, at_key=finding.at_key
+            )
+            self._problems.append(problem)
+        return Part(place, result.value, _name(raw, result.data), result.faulty, raw)
+
+
+def _name(raw: object, mended: object) -> str | None:
+    """The name as written; of a text in the place of a part, the text."""
+    if isinstance(raw, str):
+        return raw
+    for data in (raw, mended):
+        name: Any = data.get("name") if isinstance(data, dict) else None
+        if isinstance(name, str) and not (data is mended and name == STAND_INS["name"]):
+            return name
+    return None

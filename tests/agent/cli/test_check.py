@@ -74,6 +74,46 @@ def test_every_problem_of_every_file_is_printed(tmp_path: Path) -> None:
     assert f"{SMALL}: ok" in result.stdout
 
 
+def test_a_wrong_suffix_hides_neither_problems_nor_other_files(tmp_path: Path) -> None:
+    (tmp_path / "customers.d").mkdir()
+    (tmp_path / "customers.d" / "acme.yml").write_text("name: acme\nlabels: 5\n")
+    (tmp_path / "customers.d" / "acme.yaml.bak").write_text("")
+    one, two = tmp_path / "one.yaml", tmp_path / "two.yaml"
+    one.write_text("version: 2\n")
+    two.write_text("version: 1\n")
+    result = runner.invoke(app, [str(one), str(two), str(SMALL)])
+    assert result.exit_code == 1
+    assert f"{SMALL}: ok" in result.stdout
+    allowed = "allowed is without a warning a name in .yaml, or one that begins with a dot"
+    suffix = f"{tmp_path}/customers.d/acme.yml"
+    backup = f"{tmp_path}/customers.d/acme.yaml.bak"
+    assert result.stderr.splitlines() == [
+        f"{suffix}: found a .yml file in customers.d, allowed is a name in .yaml",
+        f"{suffix}:2: labels: found the number 5, allowed is a mapping",
+        f"{one}:1: version: found the number 2, allowed is 1",
+        f"warning: {backup}: found a file in customers.d that is not read, {allowed}",
+        "3 problems",
+    ]
+
+
+def test_a_warning_is_no_problem(tmp_path: Path) -> None:
+    file = tmp_path / "small.yaml"
+    host = "    host: relay-a1.example.net\n"
+    file.write_text(SMALL.read_text().replace(host, f"{host}    capacity: 8\n"))
+    result = runner.invoke(app, [str(file)])
+    assert result.exit_code == 0
+    allowed = "allowed is without a warning"
+    limit = "a max_per_minute of at most 8"
+    where = f"warning: {file}:8: relays[0].capacity: found"
+    assert result.stderr.splitlines() == [
+        f"{where} 1 canaries a minute planned, 12% of the capacity, {allowed} up to 10%, 0.8",
+        f"{where} less than max_per_minute, by default 120, {allowed} {limit}",
+    ]
+    report = json.loads(runner.invoke(app, [str(file), "--json"]).stdout)
+    assert (report["ok"], len(report["warnings"])) == (True, 2)
+    assert report["warnings"][0]["path"] == "relays[0].capacity"
+
+
 def test_problems_as_json(tmp_path: Path) -> None:
     file = tmp_path / "bad.yaml"
     file.write_text("version: 2\n")
@@ -97,6 +137,7 @@ def test_problems_as_json(tmp_path: Path) -> None:
                 "allowed": "a readable file",
             },
         ],
+        "warnings": [],
         "configs": [],
     }
 
