@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
+from types import TracebackType
+from typing import Self
 
 from probes.contract.stages import Stage
 
@@ -16,17 +18,48 @@ and reply are both there when it goes on, and the timer wins: that is not the re
 class Phases:
     """The stage that is going on, its time limit, and the seconds that each stage took.
 
-    One ``asyncio.Timeout`` serves all stages in turn: its deadline is moved at each, which costs a
-    timer and neither a task nor a scope.
+    A context that raises TimeoutError when a stage overruns, as :func:`asyncio.timeout` would. One
+    timer serves all stages in turn: most begin and end before it runs out, so it is set anew only
+    then, or for a limit that ends sooner; until then the deadline is a number.
     """
 
-    def __init__(self, monotonic: Callable[[], float], scope: asyncio.Timeout) -> None:
+    def __init__(self, monotonic: Callable[[], float]) -> None:
         self.stage = Stage.RESOLVE
         self.limit: float | None = None
         self.seconds: dict[str, float] = {}
         self._monotonic = monotonic
-        self._scope = scope
         self._since = monotonic()
+        self._loop = asyncio.get_running_loop()
+        self._deadline: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._overrun = False
+        self._task: asyncio.Task[object] | None = None
+        self._cancelling = 0
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.current_task()
+        if self._task is None:
+            raise RuntimeError("a submission needs a task of its own")
+        self._cancelling = self._task.cancelling()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        task, self._task = self._task, None
+        self._deadline = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if not self._overrun or task is None:
+            return
+        # As asyncio.Timeout: somebody else's cancellation goes on as one.
+        if task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+            raise TimeoutError from error
 
     def begin(self, stage: Stage, limit: float | None) -> None:
         """Begin a stage, where the one before ended; it may take ``limit`` seconds."""
@@ -47,5 +80,26 @@ class Phases:
     def limit_to(self, limit: float | None) -> None:
         """Move the deadline to ``limit`` seconds from now."""
         self.limit = limit
-        now = asyncio.get_running_loop().time()
-        self._scope.reschedule(None if limit is None else now + limit)
+        if limit is None:
+            self._deadline = None
+            return
+        self._deadline = deadline = self._loop.time() + limit
+        if self._timer is None or deadline < self._timer_at:
+            self._set_timer(deadline)
+
+    def _set_timer(self, at: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(at, self._ring)
+        self._timer_at = at
+
+    def _ring(self) -> None:
+        self._timer = None
+        if self._deadline is None or self._task is None:
+            return
+        # Loops round their timers, so one may ring a moment before its time.
+        if self._deadline > self._timer_at:
+            self._set_timer(self._deadline)
+            return
+        self._overrun = True
+        self._task.cancel()

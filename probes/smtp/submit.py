@@ -96,11 +96,10 @@ async def attempt(
         return prepared, None
     context, credentials = prepared
     known = _Known()
-    scope = asyncio.timeout(None)
-    phases = Phases(monotonic, scope)
+    phases = Phases(monotonic)
     cleanly = False
     try:
-        async with scope:
+        async with phases:
             try:
                 sock = await _connect(target, known, phases, monotonic, resolve)
                 wire = known.wire = Wire(asyncio.get_running_loop())

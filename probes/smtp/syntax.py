@@ -1,6 +1,7 @@
 """What is written to the relay: pure functions from values to bytes."""
 
 import re
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
@@ -28,6 +29,8 @@ def transmitted(normal: bytes) -> bytes:
     return normal.replace(b"\n.", b"\n..") + b".\r\n"
 
 
+# An agent has one name, and ip_address is slow to refuse it.
+@lru_cache(maxsize=64)
 def helo_argument(helo: str) -> bytes:
     """The argument of EHLO: a name as it is, an IP address as a literal (RFC 5321 4.1.3)."""
     try:

@@ -13,6 +13,14 @@ from probes import transports
 _STRAY_LIMIT = 512
 
 
+def _ends_reply(data: bytes) -> bool:
+    """Whether the last of these whole lines is the last of a reply; most replies are one piece."""
+    if not data.endswith(b"\n"):
+        return False
+    last = data.rfind(b"\n", 0, -1) + 1
+    return data[last + 3 : last + 4] != b"-"
+
+
 class Wire(SMTPProtocol):
     """One SMTP connection, never used again after an error.
 
@@ -33,6 +41,9 @@ class Wire(SMTPProtocol):
         waiter = self._response_waiter
         if waiter is not None and (waiter.done() or not self._response_pending):
             self._stray += data[: _STRAY_LIMIT - len(self._stray)]
+            return
+        if not self._held and not self._begun and _ends_reply(data):
+            super().data_received(data)
             return
         # aiosmtplib reads a reply from its beginning with every piece that comes: one in thousands
         # of pieces would take it many seconds. So it gets none before the last line is there.
@@ -56,6 +67,8 @@ class Wire(SMTPProtocol):
 
     def unasked(self) -> bytes:
         """The beginning of what the server said without being asked."""
+        if not (self._buffer or self._held or self._stray):
+            return b""
         return bytes(self._buffer[:_STRAY_LIMIT]) + bytes(self._held[:_STRAY_LIMIT]) + self._stray
 
     async def open(self, sock: socket.socket) -> None:
