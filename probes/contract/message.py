@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import lru_cache
 
-from probes.contract.names import Path
 from probes.contract.token import HEADER, Key, Token, write_token
 
 ENVID_PREFIX = "mailcanary-"
@@ -65,18 +65,15 @@ to itself, to measure whether and how fast mail gets through.
 The monitor reads and deletes these mails by itself. If you find one in a
 mailbox, nobody is waiting for an answer: it may be deleted. For questions,
 ask whoever runs the mail relays, or write to {sender}.
-"""
+""".replace("\n", "\r\n")
 
 
-def _body(path: Path, canary: str, when: datetime, sender: str) -> str:
-    return _BODY.format(
-        agent=path.agent,
-        relay=path.relay,
-        mailbox=path.mailbox,
-        when=when.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3],
-        canary=canary,
-        sender=sender,
-    ).replace("\n", "\r\n")
+# Many canaries are sent within a second, and format_datetime is slow.
+@lru_cache(maxsize=8)
+def _dates(second: int) -> tuple[str, str]:
+    """A second since the Unix epoch as in ``Date``, and as a human reads it."""
+    when = datetime.fromtimestamp(second, tz=UTC)
+    return format_datetime(when), when.strftime("%Y-%m-%d %H:%M:%S")
 
 
 def build_message(token: Token, key: Key, addresses: Addresses) -> bytes:
@@ -85,10 +82,10 @@ def build_message(token: Token, key: Key, addresses: Addresses) -> bytes:
     ``Auto-Submitted`` (RFC 3834) keeps autoresponders quiet; ``X-Auto-Response-Suppress`` says the
     same to Exchange, which does not read the former.
     """
-    when = datetime.fromtimestamp(token.sent_ns // 1_000_000_000, tz=UTC)
-    exact = when.replace(microsecond=token.sent_ns % 1_000_000_000 // 1000)
+    second, rest_ns = divmod(token.sent_ns, 1_000_000_000)
+    date, readable = _dates(second)
     fields = (
-        f"Date: {format_datetime(when)}",
+        f"Date: {date}",
         f"From: mailcanary <{addresses.sender}>",
         f"To: <{addresses.recipient}>",
         f"Subject: mailcanary test mail {token.canary[:8]} (may be deleted)",
@@ -100,5 +97,12 @@ def build_message(token: Token, key: Key, addresses: Addresses) -> bytes:
         "Content-Type: text/plain; charset=us-ascii",
         "Content-Transfer-Encoding: 7bit",
     )
-    body = _body(token.path, token.canary, exact, addresses.sender)
+    body = _BODY.format(
+        agent=token.path.agent,
+        relay=token.path.relay,
+        mailbox=token.path.mailbox,
+        when=f"{readable}.{rest_ns // 1_000_000:03}",
+        canary=token.canary,
+        sender=addresses.sender,
+    )
     return ("\r\n".join(fields) + "\r\n\r\n" + body).encode("ascii")
