@@ -59,6 +59,10 @@ class Workplace:
             "ca_file": str(self.ca_file),
         }
         self.policy.write_text(yaml.safe_dump(policy))
+        self.write_secrets()
+
+    def write_secrets(self) -> None:
+        """Write the secrets anew, also while agents run."""
         for name, value in {**self.secrets, "signing-key": SIGNING_KEY}.items():
             file = self.directory / "secrets" / name
             file.parent.mkdir(parents=True, exist_ok=True)

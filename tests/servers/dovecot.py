@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.servers.certificates import CertificateFiles
 from tests.servers.namespaces import Endpoint, Namespace
 from tests.servers.process import CommandError, NotReadyError, tail, wait_until
+from tests.servers.tokens import write_settings
 
 LMTP = Endpoint("127.0.0.1", 24)
 IMAP_PORT = 143
@@ -70,7 +71,7 @@ local {expired_address} {{
   ssl_key = <{expired.key}
 }}
 disable_plaintext_auth = no
-auth_mechanisms = plain login
+auth_mechanisms = plain login xoauth2
 auth_failure_delay = 0
 auth_verbose = yes
 mail_max_userip_connections = 1000
@@ -82,12 +83,19 @@ recipient_delimiter = +
 lmtp_save_to_detail_mailbox = yes
 hostname = imap.estate.example
 passdb {{
+  driver = oauth2
+  mechanisms = xoauth2
+  args = {directory}/etc/oauth2.conf
+}}
+passdb {{
   driver = passwd-file
+  mechanisms = plain login
   args = scheme=PLAIN username_format=%u {directory}/etc/users
 }}
 userdb {{
+  # No passdb serves LMTP, to see whether there is such a user; Postfix knows the recipients.
   driver = static
-  args = uid={uid} gid={uid} home={mail_root}/%u
+  args = uid={uid} gid={uid} home={mail_root}/%u allow_all_users=yes
 }}
 namespace inbox {{
   inbox = yes
@@ -207,6 +215,7 @@ class Dovecot:
         )
         users = "".join(f"{box.user}:{box.password}\n" for box in self.mailboxes)
         (self.directory / "etc" / "users").write_text(users)
+        write_settings(self.directory / "etc")
         self.empty_mailboxes()
 
     def start(self) -> None:
