@@ -26,6 +26,7 @@ class LogFullError(LogError):
 class Entry(NamedTuple):
     """One event as it stands in the log. ``cursor`` rises with every entry and is never reused.
 
+    It need not rise by one: a dead letter takes a number too, and repair leaves numbers out.
     (source, epoch, seq) is the event's identity; ``body`` is its JSON, byte for byte as reported.
     """
 
@@ -39,7 +40,7 @@ class Entry(NamedTuple):
 
 
 class Item(NamedTuple):
-    """An event on its way into the log."""
+    """An event on its way into the log; ``body`` is one line."""
 
     seq: int
     kind: str
@@ -99,7 +100,8 @@ class Mark:
 class Bounds:
     """What the log holds: entries with ``first <= cursor <= last``; none when ``first > last``.
 
-    ``bytes`` is what its files take on the disk.
+    ``first`` is where the oldest kept segment begins: a consumer that has read up to a cursor
+    below ``first - 1`` has missed some. ``bytes`` is what its files take on the disk.
     """
 
     first: int
@@ -132,13 +134,14 @@ class Log(Protocol):
         time share one commit.
 
         Raises:
+            ValueError: the batch is not what :class:`Batch` says; nothing was written.
             LogFullError: the disk is full; nothing was written.
             LogError: nothing was written.
         """
 
     async def read(self, after: int, limit: int) -> list[Entry]:
         """Up to ``limit`` entries past cursor ``after``, in order; may give fewer, but not none
-        while there are any.
+        while there are any. Where retention dropped some, it goes on with the oldest kept.
 
         Raises:
             LogError: the log cannot be read.
@@ -151,7 +154,10 @@ class Log(Protocol):
         """Every (source, epoch) that ever wrote, retention or not."""
 
     async def gaps(self, limit: int = 1000) -> list[tuple[str, str, Gap]]:
-        """The newest gaps: source, epoch, missing numbers."""
+        """The newest gaps that retention has kept, newest first: source, epoch, missing numbers.
+
+        Events that were lost with a damaged file are among them.
+        """
 
     async def dead_letters(self, limit: int = 1000) -> list[DeadLetter]:
         """The newest dead letters that retention has kept, newest first."""

@@ -1,0 +1,184 @@
+"""What a segment's rows mean: chunks of events, dead letters, gaps, and how far each source is."""
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import msgspec
+
+from collector.log.engine import Entry, Item, Mark
+
+_kinds_decoder = msgspec.json.Decoder(list[str])
+
+
+class Chunk(NamedTuple):
+    """A row of ``chunks``, its columns in their order."""
+
+    cursor: int
+    events: int
+    ingested_at_ns: int
+    origin: int
+    first_seq: int
+    kinds: str
+    bodies: bytes
+
+
+class Dead(NamedTuple):
+    """A row of ``dead``."""
+
+    cursor: int
+    ingested_at_ns: int
+    origin: int
+    seq: int
+    reason: str
+    detail: str
+    body: bytes
+
+
+class Missing(NamedTuple):
+    """A row of ``gaps``, without its id."""
+
+    at_ns: int
+    origin: int
+    first_seq: int
+    last_seq: int
+    cause: str
+
+
+SKIPPED = "skipped"
+DAMAGE = "damage"
+
+
+@dataclass(slots=True)
+class Origin:
+    """A row of ``origins``."""
+
+    id: int
+    source: str
+    epoch: str
+    base: int
+    high_water: int
+    missing: int
+    first_at_ns: int
+    last_at_ns: int
+
+    def mark(self) -> Mark:
+        """As the log tells it."""
+        return Mark(self.high_water, self.missing, self.first_at_ns, self.last_at_ns)
+
+
+Origins = dict[tuple[str, str], Origin]
+
+
+def pack(cursor: int, at_ns: int, origin: int, items: Sequence[Item]) -> Chunk:
+    """Consecutive events as one row.
+
+    Raises:
+        ValueError: one of them is not a single line.
+    """
+    bodies = b"\n".join([item.body for item in items])
+    if bodies.count(b"\n") != len(items) - 1:
+        raise ValueError("found an event of several lines, allowed is one line each")
+    kinds = msgspec.json.encode([item.kind for item in items]).decode()
+    return Chunk(cursor, len(items), at_ns, origin, items[0].seq, kinds, bodies)
+
+
+def unpack(chunk: Chunk, source: str, epoch: str) -> list[Entry]:
+    """The events of a row.
+
+    Raises:
+        ValueError: its parts do not agree.
+    """
+    kinds = _kinds_decoder.decode(chunk.kinds)
+    bodies = bytes(chunk.bodies).split(b"\n")
+    if not chunk.events == len(kinds) == len(bodies):
+        raise ValueError(
+            f"{chunk.events} events, {len(kinds)} kinds and {len(bodies)} bodies, "
+            "allowed are as many of each"
+        )
+    at_ns = chunk.ingested_at_ns
+    return [
+        Entry(cursor, at_ns, source, epoch, seq, kind, body)
+        for cursor, seq, kind, body in zip(
+            range(chunk.cursor, chunk.cursor + chunk.events),
+            range(chunk.first_seq, chunk.first_seq + chunk.events),
+            kinds,
+            bodies,
+            strict=True,
+        )
+    ]
+
+
+def load_origins(connection: sqlite3.Connection) -> Origins:
+    """How far each source is at the segment's end."""
+    rows = connection.execute(
+        "SELECT id, source, epoch, base, high_water, missing, first_at_ns, last_at_ns FROM origins"
+    )
+    return {(row[1], row[2]): Origin(*row) for row in rows}
+
+
+def save_origins(connection: sqlite3.Connection, origins: Iterable[Origin]) -> None:
+    """Write down how far these sources are."""
+    connection.executemany(
+        "INSERT OR REPLACE INTO origins VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            (o.id, o.source, o.epoch, o.base, o.high_water, o.missing, o.first_at_ns, o.last_at_ns)
+            for o in origins
+        ],
+    )
+
+
+def rebased(origins: Origins) -> Origins:
+    """How the same sources stand at the beginning of the next segment."""
+    return {key: replace(origin, base=origin.high_water) for key, origin in origins.items()}
+
+
+def insert(
+    connection: sqlite3.Connection,
+    chunks: Sequence[Chunk],
+    dead: Sequence[Dead],
+    gaps: Sequence[Missing],
+) -> None:
+    """Add rows."""
+    connection.executemany("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?)", chunks)
+    if dead:
+        connection.executemany("INSERT INTO dead VALUES (?, ?, ?, ?, ?, ?, ?)", dead)
+    if gaps:
+        connection.executemany("INSERT INTO gaps VALUES (NULL, ?, ?, ?, ?, ?)", gaps)
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """How much is in a segment. ``last_entry`` and ``last_cursor`` are 0 where there is none."""
+
+    entries: int
+    dead: int
+    last_entry: int
+    last_cursor: int
+    newest_at_ns: int
+    bytes: int
+
+
+def content(connection: sqlite3.Connection) -> Content:
+    """Count a segment; it reads the rows' heads, not the events."""
+    entries, newest = connection.execute(
+        "SELECT coalesce(sum(events), 0), coalesce(max(ingested_at_ns), 0) FROM chunks"
+    ).fetchone()
+    last = connection.execute(
+        "SELECT cursor + events - 1 FROM chunks ORDER BY cursor DESC LIMIT 1"
+    ).fetchone()
+    dead, last_dead, newest_dead = connection.execute(
+        "SELECT count(*), coalesce(max(cursor), 0), coalesce(max(ingested_at_ns), 0) FROM dead"
+    ).fetchone()
+    pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    page_bytes = connection.execute("PRAGMA page_size").fetchone()[0]
+    last_entry = int(last[0]) if last else 0
+    return Content(
+        entries=int(entries),
+        dead=int(dead),
+        last_entry=last_entry,
+        last_cursor=max(last_entry, int(last_dead)),
+        newest_at_ns=max(int(newest), int(newest_dead)),
+        bytes=int(pages) * int(page_bytes),
+    )
