@@ -1,0 +1,57 @@
+"""Batches as agents would send them, and what a log gives back in a form to compare."""
+
+from collections.abc import Iterable
+
+from collector.log.engine import Batch, DeadLetter, Entry, Item, Log
+from probes.contract.wire import Refusal, RefusalReason
+
+AT_NS = 1_700_000_000_000_000_000
+S = 1_000_000_000
+
+
+def body(source: str, epoch: str, seq: int, padding: int = 0) -> bytes:
+    return f'{{"kind":"tick","at_ns":{seq},"of":"{source}/{epoch}{"x" * padding}"}}'.encode()
+
+
+def batch(
+    first: int,
+    last: int,
+    *,
+    source: str = "fra",
+    epoch: str = "e1",
+    refused: Iterable[int] = (),
+    at_ns: int = AT_NS,
+    padding: int = 0,
+) -> Batch:
+    """Events ``first`` to ``last``; those in ``refused`` as dead letters."""
+    no = set(refused)
+    seqs = range(first, last + 1)
+    return Batch(
+        source=source,
+        epoch=epoch,
+        first_seq=first,
+        last_seq=last,
+        items=[
+            Item(seq, "tick", body(source, epoch, seq, padding)) for seq in seqs if seq not in no
+        ],
+        dead=[letter(source, epoch, seq, at_ns) for seq in seqs if seq in no],
+        ingested_at_ns=at_ns,
+    )
+
+
+def letter(source: str, epoch: str, seq: int, at_ns: int = AT_NS) -> DeadLetter:
+    refusal = Refusal(seq=seq, reason=RefusalReason.INVALID, detail="found nonsense")
+    return DeadLetter(at_ns, source, epoch, refusal, b'{"kind":\n')
+
+
+async def everything(log: Log, after: int = 0, limit: int = 700) -> list[Entry]:
+    """All entries past a cursor, by as many reads as it takes."""
+    found: list[Entry] = []
+    while entries := await log.read(found[-1].cursor if found else after, limit):
+        assert len(entries) <= limit
+        found += entries
+    return found
+
+
+def identities(entries: Iterable[Entry]) -> list[tuple[str, str, int]]:
+    return [(entry.source, entry.epoch, entry.seq) for entry in entries]
