@@ -141,11 +141,11 @@ def demo(
     from agent.app import loop_factory
     from lab.demo.run import Demo
     from lab.demo.show import LiveScreen, PlainScreen, Screen, closing
-    from lab.demo.story import plot, relays
-    from probes.contract.units import parse_duration
+    from lab.demo.story import MAX_DURATION_S, MIN_DURATION_S, plot, relays
+    from probes.contract.units import parse_duration_between
 
     try:
-        story = plot(parse_duration(duration))
+        story = plot(parse_duration_between(duration, MIN_DURATION_S, MAX_DURATION_S))
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--duration") from None
     logs.configure(level="warning")

@@ -83,11 +83,22 @@ async def run(directory: Path, relays: int) -> None:
         await asyncio.Event().wait()
 
 
+def relay_count(text: str) -> int:
+    """A number of relays from the command line.
+
+    Raises:
+        argparse.ArgumentTypeError: saying what was found and what is allowed.
+    """
+    if text.isascii() and text.isdigit() and 1 <= len(text) <= 3 and 1 <= int(text) <= 200:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"found {text!r}, allowed is a whole number from 1 to 200")
+
+
 def main() -> None:
     """Parse the command line and run."""
     parser = argparse.ArgumentParser(prog="python -m lab", description=__doc__)
     parser.add_argument("directory", type=Path)
-    parser.add_argument("--relays", type=int, default=4)
+    parser.add_argument("--relays", type=relay_count, default=4, help="1 to 200; 4")
     arguments = parser.parse_args()
     try:
         asyncio.run(run(arguments.directory, arguments.relays))

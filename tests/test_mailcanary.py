@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 
 import mailcanary
 
+CONFIG = str(Path(__file__).parents[1] / "examples" / "small.yaml")
+
 
 def run(*args: str, timeout_s: float = 100, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -115,6 +117,24 @@ def test_a_wrong_command_line_exits_with_2(args: tuple[str, ...]) -> None:
     shown = run(*args)
     assert shown.returncode == 2
     assert shown.stderr
+
+
+@pytest.mark.parametrize("found", ["nan", "inf", "-1", "0", "0s", "1e999", "", "5 x", "50ms", "9w"])
+@pytest.mark.parametrize(
+    ("option", "args", "allowed"),
+    [
+        ("--duration", ["demo"], "a duration from 15s to 1m20s"),
+        ("--timeout", ["doctor", "--config", CONFIG], "seconds from 0.1 to 300"),
+    ],
+)
+def test_an_option_says_what_was_found_and_what_is_allowed(
+    option: str, args: list[str], allowed: str, found: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        mailcanary.main([*args, option, found])
+    said = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert caught.value.code == 2
+    assert f"Invalid value for {option}: found {found!r}, allowed is {allowed}" in said
 
 
 def test_a_configuration_that_cannot_be_used_is_a_text_and_exit_code_2(tmp_path: object) -> None:

@@ -7,6 +7,20 @@ from typing import Annotated
 import typer
 
 
+def _timeout(text: str) -> float:
+    """Seconds: a bare number means them too, as long as it is one."""
+    from probes.contract.units import parse_duration_between
+
+    bare = text.replace(".", "", 1)
+    try:
+        with_unit = f"{text}s" if bare.isascii() and bare.isdigit() else text
+        return parse_duration_between(with_unit, 0.1, 300)
+    except ValueError:
+        allowed = "seconds from 0.1 to 300, such as 10 or 2.5s"
+        what = f"found {text!r}, allowed is {allowed}"
+        raise typer.BadParameter(what, param_hint="--timeout") from None
+
+
 def doctor(
     config: Annotated[
         Path, typer.Option("--config", help="The configuration; customers.d beside it is read too.")
@@ -26,8 +40,8 @@ def doctor(
         Path, typer.Option("--state", help="Where the agent keeps spool and flights.")
     ] = Path("/var/lib/mailcanary"),
     timeout: Annotated[
-        float, typer.Option("--timeout", min=0.1, max=300, help="Seconds that one step may take.")
-    ] = 10.0,
+        str, typer.Option("--timeout", help="How long one step may take: 100ms to 5m, or seconds.")
+    ] = "10s",
     every: Annotated[
         bool, typer.Option("--all", help="Show every item, also of servers without trouble.")
     ] = False,
@@ -52,8 +66,9 @@ def doctor(
 
     console = Console(highlight=False)
     waiting = console.is_terminal and not as_json
+    limit_s = _timeout(timeout)
     with console.status("asking all servers") if waiting else nullcontext():
-        diagnosis = diagnose(Request(config, policy, name, state, timeout))
+        diagnosis = diagnose(Request(config, policy, name, state, limit_s))
     if as_json:
         typer.echo(json.dumps(to_json(diagnosis), ensure_ascii=False))
     else:

@@ -12,17 +12,18 @@ if TYPE_CHECKING:
     from agent.shot.shoot import Shot
 
 _NAGIOS_UNKNOWN = 3
+_LONGEST_S = 86400.0
 
 
 def _seconds(text: str | None, option: str, fallback: float) -> float:
-    from probes.contract.units import parse_duration
+    from probes.contract.units import parse_duration_between
 
     if text is None:
         return fallback
     try:
-        return parse_duration(text)
+        return parse_duration_between(text, 0.001, _LONGEST_S)
     except ValueError as error:
-        raise typer.BadParameter(f"found {text!r}, allowed is {error}", param_hint=option) from None
+        raise typer.BadParameter(str(error), param_hint=option) from None
 
 
 def _prepare(

@@ -32,6 +32,25 @@ def parse_duration(text: str) -> float:
     return seconds
 
 
+def parse_duration_between(text: str, least_s: float, most_s: float) -> float:
+    """Seconds in ``text``, from ``least_s`` to ``most_s``: what an option of a command takes.
+
+    Raises:
+        ValueError: saying what was found and what is allowed.
+    """
+    try:
+        seconds = parse_duration(text)
+    except ValueError:
+        seconds = -1.0
+    if not least_s <= seconds <= most_s:
+        allowed = f"{format_duration(least_s)} to {format_duration(most_s)}"
+        shown = text if len(text) <= 60 else f"{text[:59]}…"
+        raise ValueError(
+            f"found {shown!r}, allowed is a duration from {allowed}, such as 30s or 5m"
+        )
+    return seconds
+
+
 def format_duration(seconds: float) -> str:
     """``seconds`` to the millisecond: 90.0 is ``1m30s``, 0.25 is ``250ms``, -1.0 is ``-1s``."""
     if seconds < 0:

@@ -1,11 +1,14 @@
 """The lab on its own: what it writes can be used, and it takes orders."""
 
+import argparse
 from pathlib import Path
+
+import pytest
 
 from agent.policy.load import find_policy
 from agent.policy.secrets import Secrets
 from agent.settings_files import load_config
-from lab.__main__ import obey, write
+from lab.__main__ import obey, relay_count, write
 from lab.estate import Estate
 from lab.faults import OutboundFiltered
 
@@ -32,3 +35,10 @@ async def test_it_takes_orders_and_says_what_it_cannot_do() -> None:
         assert "allowed is clear, or a fault" in await obey(estate, "os")
         assert await obey(estate, "clear") == "all faults are gone"
         assert estate.faults == ()
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "201", "1e3", "nan", "", "٣", "9" * 5000])
+def test_a_number_of_relays_says_what_is_allowed(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="allowed is a whole number from 1 to 200"):
+        relay_count(text)
+    assert relay_count("200") == 200

@@ -10,6 +10,7 @@ from probes.contract.units import (
     MAX_DURATION_S,
     format_duration,
     parse_duration,
+    parse_duration_between,
     parse_percent,
     write_duration,
     write_percent,
@@ -175,3 +176,16 @@ def test_written_percentages_are_read_again(millionths: int) -> None:
 )
 def test_written_percentages(ratio: float, text: str) -> None:
     assert write_percent(ratio) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["nan", "inf", "-1s", "0s", "1e999s", "", "5 x", "5", "14999ms", "81s"]
+)
+def test_an_option_s_duration_says_what_was_found_and_what_is_allowed(text: str) -> None:
+    with pytest.raises(ValueError, match="allowed is a duration from 15s to 1m20s") as caught:
+        parse_duration_between(text, 15.0, 80.0)
+    assert str(caught.value).startswith(f"found {text!r}, ")
+
+
+def test_an_option_s_duration_within_its_bounds() -> None:
+    assert [parse_duration_between(text, 15.0, 80.0) for text in ("15s", "1m20s")] == [15.0, 80.0]
