@@ -23,5 +23,10 @@ class Principal:
     name: str
     token_id: str
 
+    @property
+    def signature(self) -> str:
+        """How the audit trail names who did something."""
+        return f"{self.kind}:{self.name}/{self.token_id}"
+
     def __str__(self) -> str:
         return f"{self.kind}:{self.name}"

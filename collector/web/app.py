@@ -13,7 +13,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from collector.web.auth import Gatekeeper, Verifier
-from collector.web.handling import PEER, PRINCIPAL, REQUEST_ID, ROUTE
+from collector.web.handling import PEER, PRINCIPAL, REQUEST_ID, ROUTE, SERVED, VERSION
 from collector.web.health import HEALTH, Health
 from collector.web.limits import FailureLimit
 from collector.web.metrics import METRICS, Metrics
@@ -33,9 +33,6 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Server": "mailcanary",
 }
-
-SERVED: "web.AppKey[tuple[Route, ...]]" = web.AppKey("served")
-"""The routes that this application has, for its description."""
 
 
 @dataclass(slots=True)
@@ -66,6 +63,7 @@ def build_app(
         if all(key in known for key in route.needs)
     )
     app[SERVED] = served
+    app[VERSION] = base.health.version
     for key, service in known.items():
         app[key] = service
     failures = base.failures or FailureLimit(base.clock_ns)

@@ -19,6 +19,10 @@ PRINCIPAL: "web.RequestKey[Principal]" = web.RequestKey("principal", Principal)
 PEER: "web.RequestKey[str]" = web.RequestKey("peer", str)
 """The address that the request comes from, behind the proxies that are trusted."""
 REQUEST_ID: "web.RequestKey[str]" = web.RequestKey("request_id", str)
+SERVED: "web.AppKey[tuple[Route, ...]]" = web.AppKey("served")
+"""The routes that this application has."""
+VERSION: "web.AppKey[str]" = web.AppKey("version", str)
+"""The collector's."""
 
 BODY_TIMEOUT_S = 30.0
 """How long the whole body of a request may take to arrive."""

@@ -33,7 +33,7 @@ class Health:
     """Asks every part that was added how it does."""
 
     def __init__(self, version: str) -> None:
-        self._version = version
+        self.version = version
         self._sources: dict[str, Callable[[], Finding]] = {}
 
     def add(self, name: str, source: Callable[[], Finding]) -> None:
@@ -48,7 +48,7 @@ class Health:
         )
         if not whole:
             return HealthReport(status=status)
-        return HealthReport(status=status, version=self._version, parts=parts)
+        return HealthReport(status=status, version=self.version, parts=parts)
 
 
 def _ask(name: str, source: Callable[[], Finding]) -> Finding:

@@ -41,8 +41,14 @@ How to add one
 and answers against the description (schemathesis).
 """
 
-from collector.web import health, metrics
-from collector.web.route import EVERYBODY, Route
+from typing import Any
+
+from collector.control.agents import AgentList, AgentView
+from collector.control.principal import Kind
+from collector.control.tokens import TokenInfo
+from collector.web import agents, audit, health, metrics, openapi, tokens
+from collector.web.route import EVERYBODY, Route, own
+from probes.contract.wire import Beat, BeatReply
 
 ROUTES: tuple[Route, ...] = (
     Route(
@@ -61,5 +67,78 @@ ROUTES: tuple[Route, ...] = (
         "Metrics in Prometheus' text format",
         response=str,
         response_type="text/plain",
+    ),
+    Route(
+        "GET",
+        "/api/v1/openapi.json",
+        openapi.show,
+        "This description",
+        open=True,
+        roles=EVERYBODY,
+        response=dict[str, Any],
+    ),
+    Route(
+        "GET",
+        "/api/v1/tokens",
+        tokens.show_all,
+        "All tokens that ever were; no secrets",
+        needs=(tokens.TOKENS,),
+        response=tokens.TokenList,
+    ),
+    Route(
+        "POST",
+        "/api/v1/tokens",
+        tokens.make,
+        "Make a token; its text is shown this once",
+        needs=(tokens.TOKENS,),
+        request=tokens.NewToken,
+        response=tokens.MadeToken,
+        status=201,
+    ),
+    Route(
+        "DELETE",
+        "/api/v1/tokens/{id}",
+        tokens.revoke,
+        "Revoke a token, for good",
+        needs=(tokens.TOKENS,),
+        response=TokenInfo,
+    ),
+    Route(
+        "GET",
+        "/api/v1/agents",
+        agents.show_all,
+        "The fleet: who is up, down or never came, and how far each is behind",
+        needs=(agents.AGENTS,),
+        response=AgentList,
+    ),
+    Route(
+        "GET",
+        "/api/v1/agents/{name}",
+        agents.show_one,
+        "One agent",
+        roles=own(Kind.AGENT),
+        needs=(agents.AGENTS,),
+        response=AgentView,
+    ),
+    Route(
+        "POST",
+        "/api/v1/agents/{name}/beat",
+        agents.beat,
+        "An agent says that it lives and how far behind its report is",
+        # Operators have no business to say that an agent lives.
+        roles={Kind.AGENT: "name"},
+        needs=(agents.AGENTS,),
+        request=Beat,
+        response=BeatReply,
+        body_limit=8 << 20,
+    ),
+    Route(
+        "GET",
+        "/api/v1/audit",
+        audit.show,
+        "Who did what and when, newest first",
+        needs=(audit.AUDIT,),
+        query=audit.Page,
+        response=audit.AuditPage,
     ),
 )

@@ -1,0 +1,61 @@
+"""Tokens over HTTP, for operators."""
+
+from typing import Annotated
+
+import msgspec
+from aiohttp import web
+
+from collector.control.principal import Kind
+from collector.control.tokens import TokenInfo, TokenRefusedError, Tokens
+from collector.web.handling import principal, read_json, reply
+from collector.web.problems import Refused, not_found
+from probes.contract.names import NAME_PATTERN
+
+TOKENS: "web.AppKey[Tokens]" = web.AppKey("tokens", Tokens)
+
+
+class TokenList(msgspec.Struct, frozen=True, kw_only=True):
+    """All tokens that ever were, oldest first, and no secret."""
+
+    tokens: list[TokenInfo]
+
+
+class NewToken(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The token to make: for the agent or customer ``name``, or for the operator called so."""
+
+    kind: Kind
+    name: Annotated[str, msgspec.Meta(pattern=NAME_PATTERN)]
+    expires_ns: Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)] | None = None
+
+
+class MadeToken(msgspec.Struct, frozen=True, kw_only=True):
+    """A new token; ``token`` is its text, which is never shown again."""
+
+    info: TokenInfo
+    token: str
+
+
+async def show_all(request: web.Request) -> web.Response:
+    """List them."""
+    return reply(TokenList(tokens=await request.app[TOKENS].listing()))
+
+
+async def make(request: web.Request) -> web.Response:
+    """Make one."""
+    wanted = await read_json(request, NewToken)
+    try:
+        info, text = await request.app[TOKENS].create(
+            wanted.kind, wanted.name, who=principal(request).signature, expires_ns=wanted.expires_ns
+        )
+    except TokenRefusedError as error:
+        raise Refused(422, str(error)) from None
+    return reply(MadeToken(info=info, token=text.reveal()), status=201)
+
+
+async def revoke(request: web.Request) -> web.Response:
+    """Revoke one; once more changes nothing."""
+    who = principal(request).signature
+    try:
+        return reply(await request.app[TOKENS].revoke(request.match_info["id"], who=who))
+    except TokenRefusedError:
+        raise not_found() from None
