@@ -1,5 +1,6 @@
 """The role matrix: every route of the table against every sort of token."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -69,9 +70,7 @@ def expected(route: Route, holder: str) -> int:
 
 
 async def _call(client: ClientSession, route: Route, name: str, text: str | None) -> ClientResponse:
-    path = route.path
-    for parameter in ("name", "id", "path"):
-        path = path.replace(f"{{{parameter}}}", name)
+    path = re.sub(r"\{[a-z_]+\}", name, route.path)
     headers = {} if text is None else bearer(text)
     return await client.request(route.method, path, headers=headers)
 
