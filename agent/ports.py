@@ -44,6 +44,9 @@ class FolderSession(Protocol):
     async def fetch_from(self, uid: int) -> Batch:
         """The messages from that UID on; their times and the batch's are of the boot clock."""
 
+    async def notice(self) -> None:
+        """Let the server announce what has come: messages fetched later are dated by that."""
+
     async def idle(self, timeout_s: float, wake: asyncio.Event) -> bool:
         """Wait for the server to push, ``wake`` to be set, or the time to pass."""
 

@@ -65,6 +65,9 @@ class NoMail:
         now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         return Batch((), uid, complete=True, asked_ns=now)
 
+    async def notice(self) -> None:
+        """Nothing has come."""
+
     async def idle(self, timeout_s: float, wake: asyncio.Event) -> bool:
         """Wait; no news ever comes."""
         try:

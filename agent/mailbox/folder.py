@@ -6,21 +6,23 @@ cursor stays, and the next look finds it again.
 """
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import structlog
 
 from agent.backoff import Backoff
-from agent.clock import NEVER, Moment, WallGuard, at_boot
-from agent.mailbox import upkeep
+from agent.clock import NEVER, Moment, at_boot
 from agent.mailbox.account import fingerprint
 from agent.mailbox.bounces import MAX_BYTES
 from agent.mailbox.cadence import Cadence
+from agent.mailbox.cleaning import Cleaning
 from agent.mailbox.take import Find, Where, take
 from agent.mailbox.watch import FolderStatus, MailboxWatch, Reader
 from agent.ports import FolderSession
 from agent.spool.store import Cursor, ends_flight
+from agent.spool.writer import Operation
 from probes.contract.errors import SpoolError
 from probes.contract.stages import Reason
 from probes.contract.token import HEADER
@@ -41,13 +43,11 @@ _STEADY_S = 60.0
 # A server that refused to push is asked again after that; until then its folder is polled.
 _IDLE_AGAIN_S = 600.0
 _SAY_AGAIN_S = 600.0
-_CLEAN_AT = 50
 # With nothing in flight for so long, it is time to clean up and to go idle; sooner, the next canary
 # would wait for both to end.
 _REST_S = 1.0
 # Of foreign mail so much may be read again after a restart.
 _SAVE_EVERY = 1000
-_CLEAN_AFTER_S = 1.0
 
 
 class FolderWatch:
@@ -74,15 +74,11 @@ class FolderWatch:
         mine = cursor is not None and cursor.account == self._account
         self._status.checked = cursor.checked if cursor is not None and mine else None
         self._wake = asyncio.Event()
-        self._garbage: list[int] = []
-        self._inherited: list[int] = []
+        self._cleaning = Cleaning(watch, reader, folder, self._status)
         self._known_only_below = 0
         self._uncounted = ""
         self._saved_uid = 0
-        self._upkeep_ns = 0
-        self._swept_to = 0
-        self._wall = WallGuard()
-        self._server = upkeep.ServerClock()
+        self._looked_ns = 0
         self._idle_from_ns = 0
         self._said: tuple[str, ...] = ()
         self._said_ns = 0
@@ -109,7 +105,7 @@ class FolderWatch:
         The detail has the server's words in it, which may differ with every try: that alone is
         worth a line now and then only.
         """
-        status, now_ns = self._status, self._reader.clock.now().boot_ns
+        status, now_ns = self._status, self._now_ns()
         changed = (state, *kind) != self._said
         new_words = detail != status.detail and now_ns - self._said_ns >= _SAY_AGAIN_S * 1e9
         status.state, status.detail = state, detail
@@ -121,19 +117,18 @@ class FolderWatch:
 
     async def _session(self) -> None:
         session = await self._reader.imap.open(self._watch.name, self._folder)
-        opened_ns = self._reader.clock.now().boot_ns
+        opened_ns = self._now_ns()
         try:
             await self._resume(session)
             while True:
-                began_ns = self._reader.clock.now().boot_ns
                 await self._check(session)
                 self._say("ok", None)
-                if self._must_clean():
-                    await self._clean(session)
-                await self._keep_up(session)
-                await self._pause(session, began_ns)
+                if self._cleaning.is_due():
+                    await self._cleaning.clean(session)
+                await self._cleaning.keep_up(session)
+                await self._pause(session)
         finally:
-            if self._reader.clock.now().boot_ns - opened_ns >= _STEADY_S * 1e9:
+            if self._now_ns() - opened_ns >= _STEADY_S * 1e9:
                 self._backoff.reset()
             await session.close()
 
@@ -159,9 +154,8 @@ class FolderWatch:
         self._cursor = here
         name, folder = self._watch.name, self._folder
         # Kept from the first moment on: what comes while the agent is down is found then.
-        self._inherited = await self._reader.spool.run(lambda s: s.take_up(name, folder, here))
-        self._garbage = []
-        self._count_garbage()
+        left = await self._reader.spool.run(lambda s: s.take_up(name, folder, here))
+        self._cleaning.begin(state.uidvalidity, left)
         self._saved_uid = here.next_uid
 
     async def _begin(self, session: FolderSession) -> int:
@@ -199,10 +193,11 @@ class FolderWatch:
         """One complete check: fetch until nothing is left, write down what was found."""
         while True:
             await self._may_send()
+            self._looked_ns = self._now_ns()
             batch = await session.fetch_from(self._at().next_uid)
             if batch.messages:
                 # Finding some took a command more than looking.
-                self._watch.budget.take(self._reader.clock.now().boot_ns / 1e9)
+                self._watch.budget.take(self._now_ns() / 1e9)
             await self._record(session, batch)
             self._status.backlog = max(0, session.state.uidnext - batch.next_uid)
             if batch.complete:
@@ -215,7 +210,7 @@ class FolderWatch:
 
     async def _may_send(self) -> None:
         """Wait until the mailbox's command budget allows another command."""
-        wait_s = self._watch.budget.take(self._reader.clock.now().boot_ns / 1e9)
+        wait_s = self._watch.budget.take(self._now_ns() / 1e9)
         if wait_s > 0:
             await asyncio.sleep(wait_s)
 
@@ -226,7 +221,7 @@ class FolderWatch:
         checked = at_boot(now, batch.asked_ns) if batch.complete else before
         cursor = replace(self._at(), next_uid=batch.next_uid, checked=checked or NEVER)
         if batch.messages:
-            self._server.note(batch.messages)
+            self._cleaning.server.note(batch.messages)
             where = Where(
                 self._folder,
                 self._junk,
@@ -242,111 +237,77 @@ class FolderWatch:
                 self._watch, self._reader, where, batch.messages, _sure(before), fetch
             )
             if finds or cursor.next_uid - self._saved_uid >= _SAVE_EVERY:
-                await self._write(cursor, finds)
+                await self._write(session, cursor, finds)
             self._reader.counters.update(counts)
         self._cursor = cursor
         self._status.checked = checked
 
-    async def _write(self, cursor: Cursor, finds: list[Find]) -> None:
+    async def _write(self, session: FolderSession, cursor: Cursor, finds: list[Find]) -> None:
         name, folder = self._watch.name, self._folder
-        await self._reader.spool.run(lambda store: store.record_check(name, folder, cursor, finds))
+        await self._watchfully(session, lambda s: s.record_check(name, folder, cursor, finds))
         self._saved_uid = cursor.next_uid
         for uid, event in finds:
-            self._garbage.append(uid)
-            self._count_garbage()
+            self._cleaning.found(uid)
             if event is not None and ends_flight(event):
                 self._reader.air.mailbox(event.path.mailbox).forget(event.canary)
 
+    async def _watchfully(self, session: FolderSession, operation: Operation[None]) -> None:
+        """Have it done in the spool, and the server announce meanwhile what comes.
+
+        A disk may take long, and what comes meanwhile is fetched and written down only afterwards;
+        but its delay is measured to its announcement.
+
+        Raises:
+            SpoolError: nothing of it was written.
+        """
+        writing = asyncio.ensure_future(self._reader.spool.run(operation))
+        try:
+            # What ails the connection, the next check says; what is written counts all the same.
+            with suppress(ImapFailure):
+                await self._notice_until(session, writing)
+            await writing
+        except asyncio.CancelledError:
+            writing.cancel()
+            raise
+
+    async def _notice_until(self, session: FolderSession, end: asyncio.Future[None]) -> None:
+        while not await _done_within(end, self._left_s(session)):
+            wait_s = self._watch.budget.take(self._now_ns() / 1e9)
+            if not await _done_within(end, wait_s):
+                self._looked_ns = self._now_ns()
+                await session.notice()
+
     # --- between checks ---------------------------------------------------------------------
 
-    def _must_clean(self) -> bool:
-        """Whether to clean up now, canaries in flight or not: there is much, or all are old."""
-        age = self._watch.air.youngest_age_s(self._reader.clock.now())
-        calm = age is not None and age >= _CLEAN_AFTER_S
-        return calm or self._status.garbage >= _CLEAN_AT
-
-    def _count_garbage(self) -> None:
-        self._status.garbage = len(self._garbage) + len(self._inherited)
-
-    async def _clean(self, session: FolderSession) -> None:
-        """Delete what is accounted for."""
-        if self._inherited:
-            await self._look_again(session)
-        if not self._garbage:
-            return
-        gone, self._garbage = self._garbage, []
-        await session.delete(gone)
-        self._watch.budget.take(self._reader.clock.now().boot_ns / 1e9, 2)
-        name, folder, validity = self._watch.name, self._folder, self._at().uidvalidity
-        await self._reader.spool.run(lambda store: store.cleaned(name, folder, validity, gone))
-        self._count_garbage()
-
-    async def _look_again(self, session: FolderSession) -> None:
-        """Of what an earlier session left to be deleted, keep only what is ours beyond doubt."""
-        uids = self._inherited
-        messages = await session.fetch_some(uids)
-        self._watch.budget.take(self._reader.clock.now().boot_ns / 1e9)
-        mine = upkeep.ours(
-            messages,
-            self._reader.ring,
-            agent=self._reader.agent,
-            mailbox=self._watch.name,
-            takes_bounces=self._watch.takes_bounces,
-        )
-        gone = sorted(set(uids).difference(mine))
-        name, folder, validity = self._watch.name, self._folder, self._at().uidvalidity
-        await self._reader.spool.run(lambda store: store.cleaned(name, folder, validity, gone))
-        # Those that are not there any more were deleted, and the reply was lost.
-        self._reader.counters["cleanup_foreign"] += len(messages) - len(mine)
-        self._inherited, self._garbage = [], [*self._garbage, *mine]
-        self._count_garbage()
-
-    async def _keep_up(self, session: FolderSession) -> None:
-        """Once in a while, when nothing young is in flight: the quota, and old canaries."""
-        now = self._reader.clock.now()
-        believed_ns = self._wall.believed_ns(now)
-        age = self._watch.air.youngest_age_s(now)
-        if now.boot_ns < self._upkeep_ns or (age is not None and age < _CLEAN_AFTER_S):
-            return
-        first = self._upkeep_ns == 0
-        wait_s = upkeep.FIRST_AFTER_S if first else upkeep.EVERY_S
-        self._upkeep_ns = now.boot_ns + round(wait_s * 1e9)
-        self._status.quota_used = await session.quota()
-        if first or believed_ns is None:
-            return
-        swept = await upkeep.sweep(
-            session,
-            self._reader.ring,
-            now_ns=self._server.at_most_ns(believed_ns, now.boot_ns),
-            remember_s=self._reader.remember_s,
-            after=self._swept_to,
-        )
-        self._reader.counters["orphans_removed"] += swept.removed
-        self._swept_to = swept.after
-        if swept.after:
-            self._upkeep_ns = now.boot_ns + round(upkeep.MORE_AFTER_S * 1e9)
-
-    async def _pause(self, session: FolderSession, began_ns: int) -> None:
+    async def _pause(self, session: FolderSession) -> None:
         """Wait until the next check is due: its time has come, or the server has news.
 
-        The time counts from the beginning of the last check: neither what that took, nor canaries
+        The time counts from the beginning of the last look: neither what that took, nor canaries
         that start faster than the folder is checked, put the next one off.
         """
         rested = False
         while True:
             self._wake.clear()
-            now = self._reader.clock.now()
-            age = self._watch.air.youngest_age_s(now)
-            due_s = self._cadence.wait_s(age, has_idle=self._may_idle(session))
-            left_s = due_s - (now.boot_ns - began_ns) / 1e9
+            age = self._watch.air.youngest_age_s(self._reader.clock.now())
+            left_s = self._left_s(session)
             if left_s <= 0:
                 return
             if age is None and not rested:
                 rested = not await self._woken(min(left_s, _REST_S))
                 if rested:
-                    await self._clean(session)
+                    await self._cleaning.clean(session)
             elif await self._wait(session, left_s):
                 return
+
+    def _left_s(self, session: FolderSession) -> float:
+        """Seconds until it is time for another look; not above 0 when it is."""
+        now = self._reader.clock.now()
+        age = self._watch.air.youngest_age_s(now)
+        due_s = self._cadence.wait_s(age, has_idle=self._may_idle(session))
+        return due_s - (now.boot_ns - self._looked_ns) / 1e9
+
+    def _now_ns(self) -> int:
+        return self._reader.clock.now().boot_ns
 
     async def _wait(self, session: FolderSession, left_s: float) -> bool:
         """Wait for at most ``left_s``; whether it is time to look now."""
@@ -355,7 +316,7 @@ class FolderWatch:
             return True
         if left_s < _IDLE_WORTH_S or not self._may_idle(session):
             return not await self._woken(left_s)
-        self._watch.budget.take(self._reader.clock.now().boot_ns / 1e9, 2)
+        self._watch.budget.take(self._now_ns() / 1e9, 2)
         try:
             pushed = await session.idle(left_s, self._wake)
         except ImapFailure:
@@ -363,13 +324,13 @@ class FolderWatch:
                 raise
             # A login for every refusal would be a storm of them; the session goes on without.
             self._reader.counters["idle_refused"] += 1
-            self._idle_from_ns = self._reader.clock.now().boot_ns + round(_IDLE_AGAIN_S * 1e9)
+            self._idle_from_ns = self._now_ns() + round(_IDLE_AGAIN_S * 1e9)
             return True
         return pushed or not self._wake.is_set()
 
     def _may_idle(self, session: FolderSession) -> bool:
         """Whether the server pushes, as far as it has kept its word."""
-        return session.has_idle and self._reader.clock.now().boot_ns >= self._idle_from_ns
+        return session.has_idle and self._now_ns() >= self._idle_from_ns
 
     async def _woken(self, seconds: float) -> bool:
         """Wait for at most ``seconds``; whether a canary has begun to be awaited meanwhile."""
@@ -379,6 +340,11 @@ class FolderWatch:
         except TimeoutError:
             return False
         return True
+
+
+async def _done_within(task: asyncio.Future[None], seconds: float) -> bool:
+    """Whether the task has ended, or does within the time."""
+    return bool((await asyncio.wait({task}, timeout=seconds))[0])
 
 
 def _sure(check: Moment | None) -> Moment | None:

@@ -26,11 +26,15 @@ class Checks:
         self._clock = clock
         self._looked_to = 0
 
+    async def notice(self) -> None:
+        """See :meth:`probes.imap.session.FolderSession.notice`."""
+        await self._commands.ok(ImapStage.CHECK, "NOOP")
+
     async def fetch_from(self, uid: int) -> Batch:
         """See :meth:`probes.imap.session.FolderSession.fetch_from`."""
         view = self._view
         asked_ns = self._clock()
-        await self._commands.ok(ImapStage.CHECK, "NOOP")
+        await self.notice()
         if not view.news and uid == self._looked_to:
             return Batch((), uid, complete=True, asked_ns=asked_ns)
         view.news = False

@@ -128,6 +128,14 @@ class FolderSession:
         with self._commands.turn():
             return await self._checks.fetch_from(uid)
 
+    async def notice(self) -> None:
+        """Let the server announce what has come, with a NOOP, and fetch nothing.
+
+        So a message that can be fetched only later is known to have come now.
+        """
+        with self._commands.turn():
+            await self._checks.notice()
+
     async def idle(self, timeout_s: float, wake: asyncio.Event) -> bool:
         """Wait until the server announces mail (True), or ``wake`` or the time ends it (False).
 

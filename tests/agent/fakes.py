@@ -125,13 +125,14 @@ def assignment(**changes: Any) -> Assignment:
 
 
 class InlineSpool:
-    """A real store on a real file, run where it is called; ``problem`` makes it fail."""
+    """A real store on a real file, which takes ``takes_s``; ``problem`` makes it fail then."""
 
     def __init__(self, directory: FilePath) -> None:
         self._opened = open_spool(directory)
         self.epoch = self._opened.epoch
         self.store = Store(self._opened.connection, self.epoch)
         self.problem: str | None = None
+        self.takes_s = 0.0
         self.before_run: Callable[[], None] = lambda: None
         self.runs = 0
 
@@ -139,6 +140,8 @@ class InlineSpool:
         """Run the operation in a transaction of its own."""
         self.runs += 1
         self.before_run()
+        if self.takes_s:
+            await asyncio.sleep(self.takes_s)
         if self.problem is not None:
             raise SpoolError(self.problem)
         result: T = run_batch(self.store, [operation])[0]
@@ -229,6 +232,7 @@ class FakeFolder:
     opens: list[int] = field(default_factory=list)
     fetches: int = 0
     idles: int = 0
+    notices: int = 0
     quota: float | None = None
     refuses: ImapFailure | None = None
     dies: ImapFailure | None = None
@@ -260,6 +264,7 @@ class FakeSession:
     def __init__(self, folder: FakeFolder, batch: int) -> None:
         self._folder = folder
         self._batch = batch
+        self._there: dict[int, int] = {}
 
     @property
     def state(self) -> FolderState:
@@ -293,9 +298,20 @@ class FakeSession:
         next_uid = folder.uidnext if complete else chosen[-1].uid + 1
         await asyncio.sleep(0.001)
         self._alive()
-        there_ns = folder.clock.now().boot_ns
-        shown = tuple(replace(mail, there_ns=there_ns) for mail in chosen)
+        self._note()
+        shown = tuple(replace(mail, there_ns=self._there[mail.uid]) for mail in chosen)
         return Batch(shown, max(uid, next_uid), complete, asked_ns)
+
+    async def notice(self) -> None:
+        """Note when the mails that are there were there; takes a millisecond."""
+        await asyncio.sleep(0.001)
+        self._alive()
+        self._folder.notices += 1
+        self._note()
+
+    def _note(self) -> None:
+        for uid in self._folder.mails:
+            self._there.setdefault(uid, self._folder.clock.now().boot_ns)
 
     async def idle(self, timeout_s: float, wake: asyncio.Event) -> bool:
         """Wait for news, the wake or the time."""

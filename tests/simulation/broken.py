@@ -9,6 +9,7 @@ import pytest
 from agent.clock import Elapsed, Moment
 from agent.events_file import EventsFile
 from agent.mailbox import arrivals, take
+from agent.mailbox.cleaning import Cleaning
 from agent.mailbox.folder import FolderWatch
 from agent.mailbox.take import Find
 from agent.mailbox.watch import MailboxWatch
@@ -37,9 +38,9 @@ def reads_on_before_writing(patch: pytest.MonkeyPatch) -> None:
     """Moves the cursor on, then writes down what was found."""
     write = FolderWatch._write
 
-    async def hasty(self: FolderWatch, cursor: Cursor, finds: list[Find]) -> None:
+    async def hasty(self: FolderWatch, session: Any, cursor: Cursor, finds: list[Find]) -> None:
         self._cursor = cursor
-        await write(self, cursor, finds)
+        await write(self, session, cursor, finds)
 
     patch.setattr(FolderWatch, "_write", hasty)
 
@@ -126,7 +127,8 @@ def deletes_everything(patch: pytest.MonkeyPatch) -> None:
 
     async def greedy(self: FolderWatch, session: Any, batch: Any) -> None:
         await record(self, session, batch)
-        self._garbage += [message.uid for message in batch.messages]
+        for message in batch.messages:
+            self._cleaning.found(message.uid)
 
     patch.setattr(FolderWatch, "_record", greedy)
 
@@ -134,10 +136,10 @@ def deletes_everything(patch: pytest.MonkeyPatch) -> None:
 def never_deletes(patch: pytest.MonkeyPatch) -> None:
     """Leaves its canaries where they are."""
 
-    async def idle(self: FolderWatch, session: Any) -> None:
+    async def idle(self: Cleaning, session: Any) -> None:
         pass
 
-    patch.setattr(FolderWatch, "_clean", idle)
+    patch.setattr(Cleaning, "clean", idle)
 
 
 def ignores_second_copies(patch: pytest.MonkeyPatch) -> None:

@@ -66,6 +66,7 @@ class SimSession:
         self._stirred = asyncio.Event()
         self._dead: ImapFailure | None = None
         self._batch = world.rng.choice((2, 5, 200))
+        self._there: dict[int, int] = {}
         self._folder.listeners.append(self._on_mail)
 
     @property
@@ -94,13 +95,24 @@ class SimSession:
         mails = [(u, self._folder.mails[u]) for u in chosen]
         complete = len(chosen) == len(uids)
         self._told = max(self._told, self._folder.uidnext)
-        there_ns = self._clock.now().boot_ns
+        self._note()
         if mails:
             await self._command(ImapStage.FETCH)
         self._life.must_pass("fetched")
-        messages = tuple(m for u, mail in mails if (m := _message(u, mail, there_ns)) is not None)
+        messages = tuple(
+            m for u, mail in mails if (m := _message(u, mail, self._there[u])) is not None
+        )
         next_uid = chosen[-1] + 1 if chosen else uid
         return Batch(messages, next_uid, complete, asked_ns=asked_ns)
+
+    async def notice(self) -> None:
+        """Note when the mails that are there had come."""
+        await self._command(ImapStage.CHECK)
+        self._note()
+
+    def _note(self) -> None:
+        for uid in self._folder.mails:
+            self._there.setdefault(uid, self._clock.now().boot_ns)
 
     async def idle(self, timeout_s: float, wake: asyncio.Event) -> bool:
         """Wait for mail, for ``wake``, or for the time to pass."""
@@ -134,11 +146,13 @@ class SimSession:
     async def fetch_some(self, uids: Collection[int]) -> list[Message]:
         """Those of the mails that hold a field of ours."""
         await self._command(ImapStage.FETCH)
-        there_ns = self._clock.now().boot_ns
+        self._note()
         there = [
             (uid, self._folder.mails[uid]) for uid in sorted(uids) if uid in self._folder.mails
         ]
-        return [m for uid, mail in there if (m := _message(uid, mail, there_ns)) is not None]
+        return [
+            m for uid, mail in there if (m := _message(uid, mail, self._there[uid])) is not None
+        ]
 
     async def search_header(self, field: str, since: date, before: date | None = None) -> list[int]:
         """UIDs of the mails with that field, since that day by the server's clock."""
