@@ -16,9 +16,11 @@ from agent.settings_files import load_config
 from probes.contract.event_schema import event_schema
 
 ROOT = Path(__file__).parents[3]
-# The agent's policy is a file of another kind.
+# The policy and the collector's settings are files of other kinds.
 EXAMPLES = sorted(
-    file for file in (ROOT / "examples").rglob("*.yaml") if file.name != "policy.yaml"
+    file
+    for file in (ROOT / "examples").rglob("*.yaml")
+    if file.name not in ("policy.yaml", "collector.yaml")
 )
 MODELINE = re.compile(r"# yaml-language-server: \$schema=(\S+)\n")
 

@@ -1,0 +1,179 @@
+"""The collector's settings file, ``collector.yaml``; ``docs/http.md`` explains each word.
+
+How the collector itself runs: what it listens on, where it keeps its files, what it puts up with.
+What is measured stands in the configuration, which the settings name.
+"""
+
+from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+
+from probes.contract.config.document import read
+from probes.contract.config.models import Duration, Host, Model, Port, Version
+from probes.contract.config.parts import Place, Taker
+from probes.contract.config.schema import file_schema
+from probes.contract.config.source import Source
+from probes.contract.errors import ConfigError, Problem
+
+MAX_BYTES = 1 << 20
+"""A larger settings file is a mistake."""
+
+FilePath = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+Megabytes = Annotated[int, Field(ge=1, le=1 << 24, strict=True)]
+Count = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
+
+
+def _network(value: object, handler: ValidatorFunctionWrapHandler) -> Any:
+    # One problem for the field, not one per member of the union; and no network from a number.
+    try:
+        if isinstance(value, str | IPv4Network | IPv6Network):
+            return handler(ip_network(value))
+    except (ValidationError, ValueError):
+        pass
+    raise ValueError("an address or a network without host bits, such as 10.1.0.7 or 10.1.0.0/16")
+
+
+def _beat(seconds: float) -> float:
+    if not 1.0 <= seconds <= 300.0:
+        raise ValueError("a duration from 1s to 5m")
+    return seconds
+
+
+Beat = Annotated[Duration, AfterValidator(_beat)]
+Network = Annotated[IPv4Network | IPv6Network, WrapValidator(_network)]
+
+
+class MetricsAccess(StrEnum):
+    """Who may read ``/metrics``."""
+
+    OPERATORS = "operators"
+    OPEN = "open"
+
+
+class Listen(Model):
+    """Where the HTTP server listens. Without ``tls`` keep to loopback or a private network."""
+
+    address: Host = "127.0.0.1"
+    port: Port = 8420
+    connections: Count = 2000
+    """How many at once; more are turned away with 503."""
+    head: Duration = 30.0
+    """How long a request's head may take to arrive, and an idle connection is kept."""
+
+
+class TlsFiles(Model):
+    """The server's certificate, with its chain, and key, both PEM. Read again on SIGHUP."""
+
+    cert: FilePath
+    key: FilePath
+
+
+class LogSettings(Model):
+    """How long the log is kept: whichever bound is reached first drops the oldest segment."""
+
+    age: Duration = 30 * 86400.0
+    max_mb: Megabytes = 20 << 10
+    segment: Duration = 3600.0
+    """The time that one segment covers."""
+    segment_mb: Megabytes = 512
+
+
+class Limits(Model):
+    """What the collector puts up with before it says that it has too much to do."""
+
+    ingest_mb: Megabytes = 256
+    """Batches in memory at once, compressed and plain together; more are answered with 503."""
+    batches_per_minute: Count = 600
+    """From one agent; more are answered with 429."""
+    failures_per_minute: Count = 10
+    """Requests without a good token from one address; more are answered with 429."""
+
+
+class CollectorSettings(Model):
+    """The whole file; every key but ``version`` may be left out."""
+
+    version: Version
+    listen: Listen = Listen()
+    tls: TlsFiles | None = None
+    """None: plain HTTP, for loopback or behind a proxy that ends TLS."""
+    proxies: tuple[Network, ...] = ()
+    """Whose ``X-Forwarded-For`` is believed."""
+    config: FilePath = "mailcanary.yaml"
+    """The configuration's main file; ``customers.d`` lies beside it."""
+    state: FilePath = "/var/lib/mailcanary-collector"
+    beat: Beat = 10.0
+    """How often agents say that they live; three missed beats are ``down``."""
+    metrics: MetricsAccess = MetricsAccess.OPERATORS
+    log: LogSettings = LogSettings()
+    limits: Limits = Limits()
+
+
+def parse_settings(name: str, text: str) -> CollectorSettings:
+    """The settings in ``text``; ``name`` is how messages call it.
+
+    Raises:
+        ConfigError: with every problem found.
+    """
+    document = read(Source(name, text))
+    if not document.readable:
+        raise ConfigError(document.problems)
+    own: list[Problem] = []
+    found = Taker(own).part(Place(document, ()), document.data, CollectorSettings).value
+    # YAML's own complaint about a value says more than the type error that follows from it.
+    told = {problem.path for problem in document.problems}
+    problems = [*document.problems, *(problem for problem in own if problem.path not in told)]
+    if problems or found is None:
+        raise ConfigError(problems)
+    return found
+
+
+def read_settings(path: Path) -> CollectorSettings:
+    """The settings in a file; relative paths in it are relative to its directory.
+
+    Raises:
+        ConfigError: with every problem found.
+    """
+    name = str(path)
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ConfigError([Problem(name, 0, "", reason, "a readable file")]) from None
+    if len(data) > MAX_BYTES:
+        raise ConfigError([Problem(name, 0, "", "a huge file", f"at most {MAX_BYTES} bytes")])
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        found = f"the byte 0x{data[error.start]:02x}, which is no UTF-8"
+        raise ConfigError([Problem(name, line, "", found, "UTF-8 text")]) from None
+    return anchored(parse_settings(name, text), path.parent)
+
+
+def anchored(settings: CollectorSettings, base: Path) -> CollectorSettings:
+    """``settings`` with its relative paths seen from ``base``."""
+    update: dict[str, object] = {
+        "config": str(base / settings.config),
+        "state": str(base / settings.state),
+    }
+    if settings.tls is not None:
+        update["tls"] = TlsFiles(
+            cert=str(base / settings.tls.cert), key=str(base / settings.tls.key)
+        )
+    return settings.model_copy(update=update)
+
+
+def settings_schema() -> dict[str, Any]:
+    """The JSON Schema of the file, for editors."""
+    return file_schema(CollectorSettings.model_json_schema(), "mailcanary collector settings")
