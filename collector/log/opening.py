@@ -21,6 +21,7 @@ from collector.log.store import (
     Limits,
     Segment,
     Store,
+    begin,
     make,
     new_head,
     new_log_id,
@@ -63,8 +64,12 @@ def open_store(directory: Path, limits: Limits) -> Store:
     return store
 
 
-def open_segments(directory: Path) -> tuple[sqlite3.Connection, list[Segment]]:
+def open_segments(
+    directory: Path, log_id: str | None = None
+) -> tuple[sqlite3.Connection, list[Segment]]:
     """A connection to the segment that grows, and the finished ones.
+
+    ``log_id`` is the log's where that is known, for a log of which no segment can be read.
 
     Raises:
         LogError: as :func:`open_store` says.
@@ -72,7 +77,7 @@ def open_segments(directory: Path) -> tuple[sqlite3.Connection, list[Segment]]:
     firsts = files.list_segments(directory)
     if not firsts:
         file = files.segment_file(directory, 1)
-        return make(file, new_head(new_log_id()), lambda _: None), []
+        return begin(file, new_head(new_log_id()), lambda _: None), []
     finished = [_finished(files.segment_file(directory, first), first) for first in firsts[:-1]]
     file = files.segment_file(directory, firsts[-1])
     try:
@@ -87,7 +92,7 @@ def open_segments(directory: Path) -> tuple[sqlite3.Connection, list[Segment]]:
             return connection, finished
         connection.close()
     else:
-        _rebuild_active(file, firsts[-1], finished)
+        _rebuild_active(file, firsts[-1], finished, log_id)
     # Cursors past its end may have been seen by consumers before it was damaged.
     segment = _finished(file, firsts[-1])
     return _follow(segment), [*finished, segment]
@@ -179,11 +184,13 @@ def _ends(segments: Sequence[Segment]) -> tuple[Segment, Origins, rows.Content] 
     return None
 
 
-def _rebuild_active(file: Path, first: int, finished: Sequence[Segment]) -> None:
+def _rebuild_active(
+    file: Path, first: int, finished: Sequence[Segment], log_id: str | None
+) -> None:
     found = salvage.read(file)
     before = _ends(finished)
     sifted = salvage.sift(found, before and before[1], None, (), _newest(found))
-    head = found.head or new_head(new_log_id(), first)
+    head = found.head or new_head(log_id or new_log_id(), first)
     if before is not None:
         segment, _, content = before
         head = Head(
@@ -215,7 +222,7 @@ def _exchange(file: Path, head: Head, sifted: Sifted) -> None:
         aside = files.set_aside(file)
     except OSError as error:
         raise files.trouble(file, error) from error
-    make(file, head, fill).close()
+    make(file, head, fill)
     _logger.error(
         "log: a damaged segment was set aside",
         file=str(aside),
@@ -242,7 +249,9 @@ def _follow(segment: Segment) -> sqlite3.Connection:
         dead_before=head.dead_before + content.dead,
     )
     file = files.segment_file(segment.file.parent, first)
-    return make(file, following, lambda new: rows.save_origins(new, rows.rebased(origins).values()))
+    return begin(
+        file, following, lambda new: rows.save_origins(new, rows.rebased(origins).values())
+    )
 
 
 def repair(store: Store, first: int) -> None:
@@ -295,13 +304,7 @@ def _known_lost(segment: Segment) -> list[Missing]:
     try:
         connection = schema.open_reader(segment.file, still=segment.still)
         try:
-            return [
-                Missing(*row)
-                for row in connection.execute(
-                    "SELECT at_ns, origin, first_seq, last_seq, cause FROM gaps WHERE cause=?",
-                    (rows.DAMAGE,),
-                )
-            ]
+            return [gap for gap in rows.load_gaps(connection) if gap.cause == rows.DAMAGE]
         finally:
             connection.close()
     except sqlite3.Error:

@@ -148,6 +148,14 @@ def insert(
         connection.executemany("INSERT INTO gaps VALUES (NULL, ?, ?, ?, ?, ?)", gaps)
 
 
+def load_gaps(connection: sqlite3.Connection) -> list[Missing]:
+    """The gaps that a segment tells, oldest first."""
+    found = connection.execute(
+        "SELECT at_ns, origin, first_seq, last_seq, cause FROM gaps ORDER BY id"
+    )
+    return [Missing(*row) for row in found]
+
+
 @dataclass(frozen=True, slots=True)
 class Content:
     """How much is in a segment. ``last_entry`` and ``last_cursor`` are 0 where there is none."""

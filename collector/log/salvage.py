@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from collector.log import rows, schema
+from collector.log.engine import Entry
 from collector.log.rows import DAMAGE, Chunk, Dead, Missing, Origin, Origins
 from collector.log.schema import DamagedError, Head
 
@@ -73,9 +74,16 @@ def _from_both_ends(connection: sqlite3.Connection, table: str, key: str) -> lis
     return ahead + behind[::-1]
 
 
+def is_event(entry: Entry) -> bool:
+    """Whether the body is an event of the entry's kind."""
+    try:
+        return _kind_decoder.decode(entry.body).kind == entry.kind
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+
+
 def _sound_chunk(chunk: Chunk) -> bool:
-    entries = rows.unpack(chunk, "", "")
-    return all(_kind_decoder.decode(entry.body).kind == entry.kind for entry in entries)
+    return all(is_event(entry) for entry in rows.unpack(chunk, "", ""))
 
 
 def _sound_dead(row: tuple[Any, ...]) -> bool:

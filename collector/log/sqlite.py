@@ -297,7 +297,7 @@ class SqliteLog:
 
 
 def _restart(store: Store) -> None:
-    store.restart(lambda: open_segments(store.directory))
+    store.restart(lambda: open_segments(store.directory, store.head.log_id))
 
 
 def _mend(store: Store, first: int) -> None:

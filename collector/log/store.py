@@ -81,7 +81,7 @@ class Store:
         self._lock = lock
         self._unsealed: dict[int, sqlite3.Connection] = {}
         self._finished = list(finished)
-        self._broken = False
+        self._broken = self._overdue = False
         self._take(active)
 
     def _take(self, active: sqlite3.Connection) -> None:
@@ -122,12 +122,8 @@ class Store:
             LogError: nothing was written.
         """
         self._refresh()
-        if batches and self._due(batches[0].ingested_at_ns):
-            try:
-                self.roll()
-            except LogError as error:
-                # Too long a segment is better than events refused.
-                _logger.warning("log: could not begin a new segment", error=str(error))
+        if batches:
+            self._roll_when_due(batches[0].ingested_at_ns)
         pending = Pending(self.origins, self._cursor, self._last_entry)
         answers = [pending.add(batch) for batch in batches]
         if pending.touched:
@@ -197,6 +193,19 @@ class Store:
             or now_ns - begun >= self.limits.segment_s * 1e9
         )
 
+    def _roll_when_due(self, now_ns: int) -> None:
+        """Begin a new segment, or go on with this one: too long is better than events refused."""
+        if not self._due(now_ns):
+            return
+        try:
+            self.roll()
+        except LogError as error:
+            if not self._overdue:
+                _logger.warning("log: could not begin a new segment", error=str(error))
+            self._overdue = True
+        else:
+            self._overdue = False
+
     def roll(self, first: int | None = None) -> None:
         """Close the segment and begin the next, at cursor ``first`` or the next free one.
 
@@ -214,7 +223,7 @@ class Store:
         )
         origins = rows.rebased(self.origins)
         file = files.segment_file(self.directory, head.first)
-        connection = make(file, head, lambda new: rows.save_origins(new, origins.values()))
+        connection = begin(file, head, lambda new: rows.save_origins(new, origins.values()))
         self._unsealed[self.head.first] = self._active
         self._finished.append(Segment(self.head.first, self.file, self.head, still=False))
         self._take(connection)
@@ -241,8 +250,7 @@ class Store:
             LogError: a file could not be deleted.
         """
         self._refresh()
-        if self._due(now_ns):
-            self.roll()
+        self._roll_when_due(now_ns)
         before = self.view.segments[0].head.entries_before
         oldest_ns = now_ns - int(retention.age_s * 1e9)
         excess = self.bytes() - retention.bytes
@@ -322,16 +330,30 @@ def new_log_id() -> str:
     return secrets.token_hex(6)
 
 
-def make(file: Path, head: Head, fill: schema.Fill) -> sqlite3.Connection:
-    """Create a segment and open it for writing.
+def make(file: Path, head: Head, fill: schema.Fill) -> None:
+    """Create a segment, whole or not at all.
 
     Raises:
         LogError: it could not be made.
     """
     try:
         schema.create(file, head, fill)
-        return schema.open_writer(file)
     except sqlite3.Error as error:
         raise schema.explain(error, file) from error
     except OSError as error:
         raise files.trouble(file, error) from error
+
+
+def begin(file: Path, head: Head, fill: schema.Fill) -> sqlite3.Connection:
+    """Create a segment and open it for writing, or leave nothing of it.
+
+    Raises:
+        LogError: it could not be made.
+    """
+    make(file, head, fill)
+    try:
+        return schema.open_writer(file)
+    except sqlite3.Error as error:
+        # Left there, it would be taken for the one that grows at the next start.
+        files.remove(file)
+        raise schema.explain(error, file) from error
