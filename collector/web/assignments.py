@@ -1,0 +1,44 @@
+"""``GET /api/v1/agents/{name}/assignment``: what an agent has to measure, once it changes."""
+
+from typing import Annotated
+
+import msgspec
+from aiohttp import web
+
+from collector.config.service import ConfigService
+from collector.web.handling import read_query
+from collector.web.problems import not_found
+from collector.web.route import JSON
+
+CONFIG: "web.AppKey[ConfigService]" = web.AppKey("config", ConfigService)
+
+MAX_WAIT_S = 120.0
+
+
+class Wait(msgspec.Struct):
+    """How long to wait for a change when the caller has the present version."""
+
+    wait: Annotated[
+        float,
+        msgspec.Meta(
+            ge=0,
+            le=MAX_WAIT_S,
+            description="Seconds to wait for another version than If-None-Match",
+        ),
+    ] = 0.0
+
+
+async def show(request: web.Request) -> web.Response:
+    """The assignment; 304 when it is still the version that the caller has."""
+    wait_s = read_query(request, Wait).wait
+    agent = request.match_info["name"]
+    config = request.app[CONFIG]
+    if not config.board.knows(agent):
+        raise not_found()
+    etag = request.headers.get("If-None-Match", "")
+    posted = await config.board.wait(agent, etag, wait_s) if etag else await config.board.get(agent)
+    if posted is None:
+        return web.Response(status=304, headers={"ETag": etag})
+    response = web.Response(body=posted.body, content_type=JSON, headers={"ETag": posted.etag})
+    response.enable_compression()
+    return response
