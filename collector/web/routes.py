@@ -46,9 +46,25 @@ from typing import Any
 from collector.control.agents import AgentList, AgentView
 from collector.control.principal import Kind
 from collector.control.tokens import TokenInfo
-from collector.web import agents, audit, health, metrics, openapi, tokens
-from collector.web.route import EVERYBODY, Route, own
-from probes.contract.wire import Beat, BeatReply
+from collector.web import (
+    agents,
+    assignments,
+    audit,
+    customers,
+    health,
+    metrics,
+    openapi,
+    tokens,
+)
+from collector.web.route import EVERYBODY, Param, Route, own
+from probes.contract.wire import AssignmentDocument, Beat, BeatReply
+
+_CHANGES = {
+    409: "It is in a file that the API does not change",
+    412: "It has changed since it was read, or exists",
+    422: "What was sent cannot come into force",
+    428: "The version that is changed was not named",
+}
 
 ROUTES: tuple[Route, ...] = (
     Route(
@@ -131,6 +147,74 @@ ROUTES: tuple[Route, ...] = (
         request=Beat,
         response=BeatReply,
         body_limit=8 << 20,
+    ),
+    Route(
+        "GET",
+        "/api/v1/agents/{name}/assignment",
+        assignments.show,
+        "What an agent has to measure; with If-None-Match and wait, once that changes",
+        roles=own(Kind.AGENT),
+        needs=(assignments.CONFIG,),
+        query=assignments.Wait,
+        headers=(Param("If-None-Match", "The version that the caller has"),),
+        response=AssignmentDocument,
+        statuses={304: "The caller has the present version"},
+    ),
+    Route(
+        "GET",
+        "/api/v1/customers",
+        customers.show_all,
+        "The customers in force: all for operators, its own for a customer",
+        roles={Kind.OPERATOR: None, Kind.CUSTOMER: None},
+        needs=(customers.CUSTOMERS,),
+        response=customers.CustomerList,
+    ),
+    Route(
+        "GET",
+        "/api/v1/customers/{name}",
+        customers.show_one,
+        "One customer in the words of its file, its version in the ETag",
+        roles=own(Kind.CUSTOMER),
+        needs=(customers.CUSTOMERS,),
+        response=customers.CustomerView,
+        statuses={422: "Its file is broken"},
+    ),
+    Route(
+        "PUT",
+        "/api/v1/customers/{name}",
+        customers.put,
+        "Create or replace a customer and put it in force",
+        roles=own(Kind.CUSTOMER),
+        needs=(customers.CUSTOMERS,),
+        request=dict[str, Any],
+        response=customers.CustomerView,
+        headers=(
+            Param("If-Match", "The version that is replaced"),
+            Param("If-None-Match", "* for a new customer"),
+        ),
+        statuses={201: "It is new", **_CHANGES},
+        body_limit=256 << 10,
+    ),
+    Route(
+        "DELETE",
+        "/api/v1/customers/{name}",
+        customers.delete,
+        "Remove a customer",
+        needs=(customers.CUSTOMERS,),
+        headers=(Param("If-Match", "The version that is removed"),),
+        status=204,
+        statuses=_CHANGES,
+    ),
+    Route(
+        "POST",
+        "/api/v1/customers/{name}/check",
+        customers.check,
+        "What would be wrong with a customer, were it put; nothing is written",
+        roles=own(Kind.CUSTOMER),
+        needs=(customers.CUSTOMERS,),
+        request=dict[str, Any],
+        response=customers.Judged,
+        body_limit=256 << 10,
     ),
     Route(
         "GET",

@@ -105,10 +105,13 @@ class _Quiet(logging.Filter):
         self._metrics = metrics
 
     def filter(self, record: logging.LogRecord) -> bool:
+        # All records come here, so that all strangers are counted; details are nobody's news.
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, HttpProcessingError):
             # Its text quotes the header that could not be read.
             self._metrics.malformed.inc()
+            return False
+        if record.levelno < logging.WARNING:
             return False
         record.msg, record.args = _TOKEN.sub("mc1_...", record.getMessage()), ()
         if record.exc_info:
@@ -123,6 +126,7 @@ def _http_logger(metrics: Metrics) -> logging.Logger:
     for old in logger.filters[:]:
         logger.removeFilter(old)
     logger.addFilter(_Quiet(metrics))
+    logger.setLevel(logging.DEBUG)
     return logger
 
 
