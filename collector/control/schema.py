@@ -34,6 +34,10 @@ MIGRATIONS: tuple[str, ...] = (
     );
     CREATE INDEX revisions_by_name ON revisions (revision);
     """,
+    """
+    -- What the agents were ever given; until_ns is null while it is in force.
+    CREATE TABLE grants (body BLOB PRIMARY KEY, until_ns INTEGER) WITHOUT ROWID;
+    """,
 )
 """Each brings the file from the version that is its index to the next one."""
 

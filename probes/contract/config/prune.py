@@ -82,3 +82,9 @@ def document_of(config: Config) -> dict[str, Any]:
     """
     document: dict[str, Any] = config.model_dump(mode="json", exclude_defaults=True)
     return document
+
+
+def customer_document(customer: Customer) -> dict[str, Any]:
+    """``customer`` in the words of its file, as :func:`document_of` has them."""
+    document: dict[str, Any] = customer.model_dump(mode="json", exclude_defaults=True)
+    return document

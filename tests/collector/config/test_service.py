@@ -1,0 +1,154 @@
+"""The configuration in force: all or nothing, told to the log first, kept over restarts."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from collector.config.files import signature
+from collector.config.service import AGAIN_S
+from probes.contract.errors import ConfigError
+from probes.contract.names import Path as CanaryPath
+from tests.collector.config.services import (
+    customer,
+    main_document,
+    opened,
+    site,
+    site_files,
+    write_yaml,
+)
+from tests.collector.control.stores import HandClock
+
+ACME = CanaryPath("sfo", "relay-1", "acme/in")
+
+
+async def test_what_the_files_say_comes_into_force_and_into_the_log(tmp_path: Path) -> None:
+    async with site(tmp_path) as found:
+        names = [one.name for one in found.config.in_force.config.customers]
+        assert names == ["acme", "globex"]
+        assert await found.told() == [found.config.in_force.revision]
+        assert found.config.assigned.allows(ACME)
+        assert found.config.board.knows("sfo")
+
+
+async def test_a_reload_without_a_change_tells_nothing(tmp_path: Path) -> None:
+    async with site(tmp_path) as found:
+        assert await found.config.reload()
+        assert len(await found.told()) == 1
+
+
+async def test_a_changed_file_comes_into_force(tmp_path: Path) -> None:
+    async with site(tmp_path) as found:
+        before = found.config.in_force
+        etags = {agent: (await found.config.board.get(agent)).etag for agent in ("lon", "sfo")}
+        write_yaml(found.directory / "acme.yaml", customer("acme", labels={"tier": "gold"}))
+        assert await found.config.reload()
+        assert found.config.in_force.revision != before.revision
+        assert await found.told() == [before.revision, found.config.in_force.revision]
+        assert (await found.config.board.get("sfo")).etag != etags["sfo"]
+        assert (await found.config.board.get("lon")).etag == etags["lon"]
+
+
+async def test_a_bad_file_leaves_what_is_in_force_and_is_told_as_check_tells_it(
+    tmp_path: Path,
+) -> None:
+    async with site(tmp_path) as found:
+        before = found.config.in_force
+        write_yaml(found.directory / "acme.yaml", customer("acme", tiger=1))
+        write_yaml(found.directory / "new.yaml", customer("new"))
+        assert not await found.config.reload()
+        assert found.config.in_force == before
+        [problem] = found.config.problems
+        assert str(problem).startswith(f"{found.directory}/acme.yaml:")
+        assert "tiger" in str(problem)
+        assert found.config.reloads_failed == 1
+        write_yaml(found.directory / "acme.yaml", customer("acme"))
+        assert await found.config.reload()
+        assert found.config.problems == []
+        assert "new" in found.customers.names()
+
+
+async def test_a_restart_with_a_bad_file_takes_up_what_was_in_force(tmp_path: Path) -> None:
+    async with site(tmp_path) as found:
+        revision, config = found.config.in_force.revision, found.config.in_force.config
+    found.main.write_text("version: [")
+    async with opened(found.main, found.state, HandClock()) as again:
+        await again.config.start()
+        assert again.config.in_force.revision == revision
+        assert again.config.in_force.config == config
+        assert again.config.problems
+
+
+async def test_a_first_start_with_a_bad_file_is_an_error_with_all_problems(tmp_path: Path) -> None:
+    main = site_files(tmp_path)
+    write_yaml(main, main_document(tiger=1, lion=2))
+    async with opened(main, tmp_path / "state", HandClock()) as found:
+        with pytest.raises(ConfigError) as caught:
+            await found.config.start()
+        assert len(caught.value.problems) == 2
+
+
+async def test_what_an_agent_was_given_is_remembered_over_restarts(tmp_path: Path) -> None:
+    async with site(tmp_path) as found:
+        pass
+    (found.directory / "acme.yaml").unlink()
+    clock = HandClock()
+    for days, allowed in ((1, True), (58, True), (62, False)):
+        clock.ns = HandClock().ns + days * 86_400_000_000_000
+        async with opened(found.main, found.state, clock) as again:
+            await again.config.start()
+            assert "acme" not in again.customers.names()
+            assert again.config.assigned.allows(ACME) is allowed
+
+
+async def test_a_restart_numbers_its_events_on(tmp_path: Path) -> None:
+    async with site(tmp_path) as found:
+        pass
+    async with opened(found.main, found.state, HandClock()) as again:
+        await again.config.start()
+        entries = await again.log.read(0, 10)
+        assert [(entry.source, entry.seq) for entry in entries] == [
+            ("collector", 1),
+            ("collector", 2),
+        ]
+
+
+async def test_the_watch_sees_a_new_file_by_itself(tmp_path: Path) -> None:
+    async with site(tmp_path) as found:
+        watching = asyncio.create_task(found.config.watch())
+        try:
+            etag = (await found.config.board.get("sfo")).etag
+            waiting = asyncio.create_task(found.config.board.wait("sfo", etag, 30.0))
+            # Written only when the watch has had its first look.
+            while not watching.done() and found.config.reloads == 0:
+                write_yaml(found.directory / "new.yaml", customer("new"))
+                await asyncio.sleep(0.05)
+            posted = await waiting
+            assert posted is not None
+            assert b'"new"' in posted.body
+        finally:
+            watching.cancel()
+
+
+async def test_the_log_is_told_again_of_what_is_long_in_force(tmp_path: Path) -> None:
+    async with site(tmp_path) as found:
+        watching = asyncio.create_task(found.config.watch())
+        try:
+            found.clock.advance(AGAIN_S)
+            await found.log.wait_past(1)
+        finally:
+            watching.cancel()
+        assert set(await found.told()) == {found.config.in_force.revision}
+
+
+def test_the_signature_moves_with_every_change(tmp_path: Path) -> None:
+    main = site_files(tmp_path)
+    seen = {signature(main)}
+    write_yaml(main.parent / "customers.d" / "third.yaml", customer("third"))
+    seen.add(signature(main))
+    (main.parent / "customers.d" / "third.yaml").rename(main.parent / "customers.d" / "3.yaml")
+    seen.add(signature(main))
+    (main.parent / "customers.d" / "3.yaml").unlink()
+    main.unlink()
+    seen.add(signature(main))
+    assert len(seen) == 4
