@@ -47,6 +47,16 @@ def _clamped(seconds: float) -> int:
     return _bucket(seconds) if seconds < GROWTH**TOP else TOP
 
 
+def buckets(delay: Interval) -> tuple[int, int]:
+    """The buckets that count the lower and the upper bound of ``delay``.
+
+    Raises:
+        ValueError: when a bound is no number, ``lo`` is infinite or above ``hi``.
+    """
+    interval = checked(delay)
+    return _clamped(interval.lo), _clamped(interval.hi)
+
+
 class DelaySketch(msgspec.Struct, kw_only=True):
     """Counts per bucket of the lower and the upper bounds, and of the undefined (lost) ones.
 
@@ -67,10 +77,26 @@ class DelaySketch(msgspec.Struct, kw_only=True):
         if delay is None:
             self.lost += 1
             return
-        interval = checked(delay)
-        low, high = _clamped(interval.lo), _clamped(interval.hi)
+        low, high = buckets(delay)
         self.los[low] = self.los.get(low, 0) + 1
         self.his[high] = self.his.get(high, 0) + 1
+
+    def unfold(self, delay: Delay) -> None:
+        """Take out one canary that was folded as ``delay``: its fate has been corrected.
+
+        Raises:
+            ValueError: as for :meth:`fold`; or no such canary is in the sketch, which is unchanged.
+        """
+        if delay is None:
+            if not self.lost:
+                raise ValueError("no lost canary to take out")
+            self.lost -= 1
+            return
+        low, high = buckets(delay)
+        if not (self.los.get(low) and self.his.get(high)):
+            raise ValueError(f"delay {delay}: no canary with such bounds to take out")
+        _take_one(self.los, low)
+        _take_one(self.his, high)
 
     def count(self) -> int:
         """How many canaries were folded, lost ones included."""
@@ -104,6 +130,13 @@ class DelaySketch(msgspec.Struct, kw_only=True):
             his=_sums(self.his, other.his),
             lost=self.lost + other.lost,
         )
+
+
+def _take_one(counts: dict[int, int], index: int) -> None:
+    counts[index] -= 1
+    if not counts[index]:
+        # As if it had never been there: what was taken out leaves no trace.
+        del counts[index]
 
 
 def _ranked(buckets: dict[int, int], nth: int) -> int | None:

@@ -193,3 +193,22 @@ def test_a_sketch_keeps_no_more_buckets_than_it_says() -> None:
     assert sketch.TOP - sketch.BOTTOM + 1 == 1214
     made = filled(exact(*(1.007**exponent for exponent in range(-3000, 3000))))
     assert len(made.los) == len(made.his) == 1214
+
+
+@given(SAMPLES, SAMPLES, st.data())
+def test_what_is_unfolded_leaves_no_trace(
+    some: list[tuple[Delay, float]], others: list[tuple[Delay, float]], data: st.DataObject
+) -> None:
+    kept, corrected = ([delay for delay, _ in pairs] for pairs in (some, others))
+    made = filled(data.draw(st.permutations(kept + corrected)))
+    for value in data.draw(st.permutations(corrected)):
+        made.unfold(value)
+    assert made == filled(kept)
+
+
+def test_what_was_not_folded_cannot_be_unfolded() -> None:
+    made = filled(exact(1.0))
+    for wrong in (None, Interval(2.0, 2.0), Interval(1.0, 2.0), Interval(2.0, 1.0)):
+        with pytest.raises(ValueError, match=r"to take out|allowed is"):
+            made.unfold(wrong)
+        assert made == filled(exact(1.0))
