@@ -1,0 +1,167 @@
+"""What a rollup remembers of one canary, as long as its outcome may still be corrected."""
+
+from typing import Any
+
+import msgspec
+
+from collector.rollup.cells import Cell, Key, add, counted
+from probes.contract.metrics.overtaking import Handover
+from probes.contract.outcome import Outcome, Sighting, Story, Verdict
+from probes.contract.stages import Reason, Result, Stage
+from probes.contract.units import NS_PER_S
+
+NO_SERIES = 0
+"""Its intent has not come yet, so nobody knows when and under which labels it was sent."""
+IGNORED = -1
+"""It is counted in cells that were kept from an older file, and must not be counted again."""
+
+RowKey = bytes | str
+_Row = tuple[int, int, int, tuple[Any, ...], int, tuple[int | None, int | None] | None, Any, Any]
+
+
+def row_key(canary: str) -> RowKey:
+    """The canary's id as it lies in the file: half as long where it is all hexadecimal digits."""
+    if len(canary) == 32:
+        try:
+            raw = bytes.fromhex(canary)
+        except ValueError:
+            return canary
+        if raw.hex() == canary:
+            return raw
+    return canary
+
+
+class Canary:
+    """One canary's state. ``applied`` is what it counts as in the cells now.
+
+    ``series`` is its path's, ``at_ns`` the time of its intent, ``due_ns`` when it is overdue for
+    good, all by its agent's clock; ``born_ns`` the log's time when the first event of it came.
+    ``silent``: its agent fell silent before it told the end. ``carriers`` has bit 1 where a copy
+    came by another relay than planned, bit 2 by another egress address.
+    """
+
+    __slots__ = (
+        "applied",
+        "at_ns",
+        "born_ns",
+        "carriers",
+        "cursors",
+        "due_ns",
+        "handover",
+        "judged",
+        "kept",
+        "key",
+        "number",
+        "series",
+        "silent",
+        "stored",
+        "story",
+    )
+
+    def __init__(self, key: RowKey, number: int, born_ns: int) -> None:
+        self.key = key
+        self.number = number
+        self.born_ns = born_ns
+        self.series = NO_SERIES
+        self.at_ns = 0
+        self.due_ns = 0
+        self.story = Story()
+        self.silent = False
+        self.carriers = 0
+        self.handover: Handover | None = None
+        self.judged: Cell | None = None
+        self.cursors: list[int] = []
+        self.kept = False
+        self.stored = False
+        self.applied: Cell = {}
+
+    @property
+    def start_s(self) -> int:
+        """The minute that it counts in, in seconds since the Unix epoch."""
+        return self.at_ns // (60 * NS_PER_S) * 60
+
+    def verdict(self) -> Verdict:
+        """Its verdict now; one whose agent fell silent is unknown rather than pending."""
+        verdict = self.story.verdict()
+        if self.silent and verdict.outcome is Outcome.PENDING:
+            return msgspec.structs.replace(verdict, outcome=Outcome.UNKNOWN)
+        return verdict
+
+    def cell(self, verdict: Verdict) -> Cell:
+        """What it counts as, with that verdict."""
+        cell = counted(verdict)
+        if self.carriers & 1:
+            cell[Key.WRONG_RELAY.value] = 1
+        if self.carriers & 2:
+            cell[Key.WRONG_EGRESS.value] = 1
+        if self.judged:
+            add(cell, self.judged)
+        return cell
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(_Row)
+
+
+def _pack_story(story: Story) -> tuple[Any, ...]:
+    return (
+        story.deadline_s,
+        story.result,
+        story.stage,
+        story.reason,
+        [(s.wall, s.lo, s.hi, s.folder, s.uidvalidity, s.uid, s.junk) for s in story.sightings],
+        story.lost | story.given_up << 1 | story.failed_dsn << 2 | story.delayed_dsn << 3,
+    )
+
+
+def _unpack_story(row: tuple[Any, ...]) -> Story:
+    deadline_s, result, stage, reason, sightings, bits = row
+    return Story(
+        deadline_s=deadline_s,
+        result=None if result is None else Result(result),
+        stage=None if stage is None else Stage(stage),
+        reason=None if reason is None else Reason(reason),
+        sightings=tuple(Sighting(*sighting) for sighting in sightings),
+        lost=bool(bits & 1),
+        given_up=bool(bits & 2),
+        failed_dsn=bool(bits & 4),
+        delayed_dsn=bool(bits & 8),
+    )
+
+
+def pack(canary: Canary) -> bytes:
+    """The canary as it lies in the file; key, number and birth have columns of their own."""
+    handover = canary.handover
+    return _encoder.encode(
+        (
+            canary.series,
+            canary.at_ns,
+            canary.due_ns,
+            _pack_story(canary.story),
+            canary.carriers | canary.silent << 2 | canary.kept << 3,
+            None if handover is None else (handover.data_ns, handover.accepted_ns),
+            canary.judged,
+            canary.cursors,
+        )
+    )
+
+
+def unpack(key: RowKey, number: int, born_ns: int, data: bytes) -> Canary:
+    """The canary that :func:`pack` wrote.
+
+    Raises:
+        msgspec.MsgspecError: ``data`` is no canary.
+    """
+    canary = Canary(key, number, born_ns)
+    series, at_ns, due_ns, story, bits, handover, judged, cursors = _decoder.decode(data)
+    canary.series, canary.at_ns, canary.due_ns = series, at_ns, due_ns
+    canary.story = _unpack_story(story)
+    canary.carriers = bits & 3
+    canary.silent, canary.kept = bool(bits & 4), bool(bits & 8)
+    canary.handover = None if handover is None else Handover(*handover)
+    canary.judged = judged
+    canary.cursors = cursors
+    canary.stored = True
+    if canary.series > NO_SERIES:
+        canary.applied = canary.cell(canary.verdict())
+    return canary

@@ -1,0 +1,86 @@
+"""The rollup as a consumer of the log: a batch in, one transaction out."""
+
+import contextlib
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from collector.log.engine import Bounds, Entry
+from collector.rollup.core import Core, Counters
+from collector.rollup.file import (
+    FILE_NAME,
+    RollupDamagedError,
+    RollupError,
+    move_aside,
+    open_file,
+)
+from collector.rollup.store import Store
+
+
+class RollupConsumer:
+    """Keeps ``rollup.sqlite3`` in ``directory``. All methods are one thread's.
+
+    ``tell`` takes a sentence for the log whenever a file had to be moved aside.
+    """
+
+    name = "rollup"
+
+    def __init__(self, directory: Path, tell: Callable[[str], None] = lambda _text: None) -> None:
+        self.file = directory / FILE_NAME
+        self._tell = tell
+        self._connection: sqlite3.Connection | None = None
+        self._core: Core | None = None
+        self._store: Store | None = None
+        self.counters = Counters()
+
+    def open(self, log_id: str, bounds: Bounds) -> int:
+        """Open the file; gives the cursor that it stands at.
+
+        A file that is damaged, that was made from another log, or that is ahead of its log (which
+        was restored from an older backup) is moved aside, and all is counted from the log again.
+
+        Raises:
+            RollupError: the file cannot be used now, or a newer version wrote it.
+        """
+        try:
+            return self._open(log_id, bounds)
+        except RollupDamagedError as error:
+            self.close()
+            moved = move_aside(self.file, "damaged")
+            self._tell(f"{error}; moved to {moved.name}, counting from the log again")
+            return self._open(log_id, bounds)
+
+    def _open(self, log_id: str, bounds: Bounds) -> int:
+        self.close()
+        self._connection = open_file(self.file)
+        store = Store(self._connection, self.file)
+        known, start = store.log_id(), store.load()
+        if known not in (None, log_id) or start.cursor > bounds.last:
+            self.close()
+            moved = move_aside(self.file, "of-another-log")
+            self._tell(f"{self.file}: is not of this log; moved to {moved.name}")
+            return self._open(log_id, bounds)
+        if known is None:
+            store.set_log_id(log_id)
+        self._store, self._core = store, Core(store, start)
+        self.counters = start.counters
+        return start.cursor
+
+    def take(self, entries: Sequence[Entry]) -> None:
+        """Count the entries and advance the cursor, in one transaction.
+
+        Raises:
+            RollupError: nothing was written; open the file again before the next try.
+        """
+        if self._core is None or self._store is None:
+            raise RollupError(f"{self.file}: not open")
+        self._core.take(entries)
+        self._store.save(self._core.changes(), self._core.registry)
+        self._core.shrink()
+
+    def close(self) -> None:
+        """Close the file; nothing is lost."""
+        if self._connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.close()
+        self._connection = self._core = self._store = None

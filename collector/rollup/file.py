@@ -1,0 +1,162 @@
+"""The rollup's file: its tables, and how it is opened. What it holds follows from the log."""
+
+import contextlib
+import sqlite3
+from pathlib import Path
+
+from probes.contract.errors import MailcanaryError
+
+SCHEMA_VERSION = 1
+FILE_NAME = "rollup.sqlite3"
+JOURNAL_BYTES = 32 << 20
+
+_TABLES = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE series (
+    number INTEGER PRIMARY KEY, dimension TEXT NOT NULL, key TEXT NOT NULL, labels TEXT NOT NULL,
+    customer TEXT NOT NULL
+);
+CREATE INDEX series_by_key ON series (dimension, key);
+CREATE INDEX series_by_customer ON series (customer) WHERE dimension = 'path';
+-- In the order of time, so that what is new stands together and what is old goes in one piece.
+CREATE TABLE cells (
+    tier INTEGER NOT NULL, start INTEGER NOT NULL, series INTEGER NOT NULL, cell BLOB NOT NULL,
+    PRIMARY KEY (tier, start, series)
+) WITHOUT ROWID;
+CREATE TABLE canaries (
+    number INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, born_ns INTEGER NOT NULL,
+    open INTEGER NOT NULL, state BLOB NOT NULL
+);
+CREATE INDEX canaries_open ON canaries (number) WHERE open;
+CREATE TABLE streams (
+    name TEXT PRIMARY KEY, used_ns INTEGER NOT NULL, state BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE revisions (
+    place INTEGER PRIMARY KEY AUTOINCREMENT, revision TEXT NOT NULL UNIQUE, named BLOB NOT NULL
+);
+CREATE TABLE agents (name TEXT PRIMARY KEY, heard_ns INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE paths (
+    path TEXT PRIMARY KEY, customer TEXT NOT NULL, latest BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX paths_by_customer ON paths (customer);
+"""
+
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+class RollupError(MailcanaryError, OSError):
+    """The rollup's file cannot be read or written now; nothing of the operation was done."""
+
+
+class RollupFullError(RollupError):
+    """The rollup's disk is full: waiting may mend it, a restart does not."""
+
+
+class RollupDamagedError(RollupError):
+    """The rollup's file is damaged; opened again it is moved aside and made anew from the log."""
+
+
+def explain(error: sqlite3.Error, file: Path) -> RollupError:
+    """The rollup's error for SQLite's: is the file damaged, or the disk at fault?"""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in _DAMAGED:
+        return RollupDamagedError(f"{file}: the file is damaged ({error})")
+    if code == sqlite3.SQLITE_FULL:
+        return RollupFullError(f"{file}: the disk is full ({error})")
+    return RollupError(f"{file}: could not be read or written ({error})")
+
+
+def open_file(file: Path) -> sqlite3.Connection:
+    """Open, or create, a rollup's file for its one writer.
+
+    Raises:
+        RollupDamagedError: it is damaged, or no database.
+        RollupFullError: the disk is full.
+        RollupError: it cannot be used, or a newer version wrote it.
+    """
+    try:
+        # One thread uses it at a time: whoever owns it may open it in another.
+        connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+    except sqlite3.Error as error:
+        raise explain(error, file) from error
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+        # NORMAL: after a power cut the last batches may be gone, cursor and effect alike.
+        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute("PRAGMA busy_timeout=5000")
+        connection.execute("PRAGMA cache_size=-32000")
+        connection.execute(f"PRAGMA journal_size_limit={JOURNAL_BYTES:d}")
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version == 0:
+            _create(connection)
+        else:
+            _check_version(version, file)
+    except sqlite3.Error as error:
+        connection.close()
+        raise explain(error, file) from error
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def open_to_read(file: Path) -> sqlite3.Connection:
+    """A connection that cannot write, beside the writer's.
+
+    Raises:
+        RollupError: as :func:`open_file`; or there is no such file.
+    """
+    try:
+        connection = sqlite3.connect(
+            f"{file.absolute().as_uri()}?mode=ro",
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        connection.execute("PRAGMA busy_timeout=5000")
+    except sqlite3.Error as error:
+        raise explain(error, file) from error
+    try:
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        _check_version(version, file)
+    except sqlite3.Error as error:
+        connection.close()
+        raise explain(error, file) from error
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _check_version(version: int, file: Path) -> None:
+    if version != SCHEMA_VERSION:
+        raise RollupError(
+            f"{file}: found schema version {version}, allowed is {SCHEMA_VERSION}; "
+            "use the mailcanary version that wrote it"
+        )
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for statement in _TABLES.split(";"):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version={SCHEMA_VERSION:d}")
+        connection.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        raise
+
+
+def move_aside(file: Path, why: str) -> Path:
+    """Move a rollup and its journal away, under a name that is free; gives the name."""
+    number = 1
+    while (target := file.with_name(f"{file.name}.{why}-{number}")).exists():
+        number += 1
+    file.rename(target)
+    for suffix in ("-wal", "-shm"):
+        side = file.with_name(file.name + suffix)
+        if side.exists():
+            side.rename(target.with_name(target.name + suffix))
+    return target

@@ -1,0 +1,250 @@
+"""Logs made of random lives of canaries, for the tests of the rollup."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+from hypothesis import strategies as st
+
+from collector.log.engine import Bounds, Entry
+from probes.contract.events import (
+    Arrival,
+    Bounce,
+    Carrier,
+    Config,
+    Event,
+    Expiry,
+    Intent,
+    Interval,
+    Submission,
+    Tick,
+    encode,
+)
+from probes.contract.names import Path
+from probes.contract.stages import Reason, Result, Stage
+from probes.contract.units import NS_PER_S
+
+T0_S = 1_760_000_000
+PATHS = [
+    Path(agent, relay, mailbox)
+    for agent in ("sfo", "fra")
+    for relay in ("relay-a", "relay-b")
+    for mailbox in ("acme/inbox", "zenith/box")
+]
+LOG_ID = "log-1"
+
+
+def canary_id(number: int) -> str:
+    return f"{number:032x}"
+
+
+def document(provider: str, remember: str = "6d") -> dict[str, Any]:
+    """A revision, in the file's words; ``provider`` labels relay-a."""
+    imap = {"host": "imap.example", "user": "u"}
+    return {
+        "version": 1,
+        "defaults": {"remember": remember},
+        "relays": [
+            {"name": "relay-a", "host": "a.example", "labels": {"provider": provider}},
+            {"name": "relay-b", "host": "b.example"},
+        ],
+        "agents": [
+            {"name": name, "sender": {"address": f"c@{name}.example", "helo": f"{name}.example"}}
+            for name in ("sfo", "fra")
+        ],
+        "customers": [
+            {
+                "name": customer,
+                "labels": {"tier": "gold"},
+                "mailboxes": [
+                    {
+                        "name": box,
+                        "address": f"c@{customer}.example",
+                        "imap": {**imap, "secret": f"{customer}/imap"},
+                    }
+                ],
+            }
+            for customer, box in (("acme", "inbox"), ("zenith", "box"))
+        ],
+    }
+
+
+def config(revision: str, provider: str, remember: str = "6d") -> Config:
+    return Config(revision=revision, at_ns=0, document=document(provider, remember))
+
+
+def intent(
+    number: int, path: Path = PATHS[0], at_s: float = 0.0, *, revision: str = "r1"
+) -> Intent:
+    return Intent(
+        canary=canary_id(number),
+        path=path,
+        path_seq=number,
+        mailbox_seq=number,
+        stream_epoch="e1",
+        due_ns=0,
+        at_ns=T0_S * NS_PER_S + int(at_s * NS_PER_S),
+        deadline_s=60.0,
+        loss_after_s=1800.0,
+        revision=revision,
+    )
+
+
+def submission(
+    sent: Intent, result: Result = Result.ACCEPTED, stage: Stage | None = None
+) -> Submission:
+    return Submission(
+        canary=sent.canary,
+        path=sent.path,
+        sent_ns=sent.at_ns,
+        at_ns=sent.at_ns + NS_PER_S // 2,
+        result=result,
+        stage=stage,
+        reason=None if stage is None else Reason.TIMEOUT,
+        phases={"connect": 0.1, "data": 0.1} if result is Result.ACCEPTED else {},
+    )
+
+
+def arrival(
+    sent: Intent,
+    lo: float = 1.0,
+    hi: float = 2.0,
+    *,
+    uid: int | None = None,
+    junk: bool = False,
+    wrong: bool = False,
+) -> Arrival:
+    carrier = Carrier(relay_as_planned=not wrong, egress_as_planned=None)
+    return Arrival(
+        canary=sent.canary,
+        path=sent.path,
+        path_seq=sent.path_seq,
+        mailbox_seq=sent.mailbox_seq,
+        stream_epoch=sent.stream_epoch,
+        sent_ns=sent.at_ns,
+        seen_ns=sent.at_ns + round(hi * NS_PER_S),
+        delay=Interval(lo, hi),
+        clock="boottime",
+        folder="Junk" if junk else "INBOX",
+        junk=junk,
+        uidvalidity=7,
+        uid=sent.mailbox_seq if uid is None else uid,
+        carrier=carrier,
+    )
+
+
+def expiry(sent: Intent, *, lost: bool = True) -> Expiry:
+    return Expiry(canary=sent.canary, path=sent.path, at_ns=2, lost=lost, watermark_ns=2)
+
+
+def bounce(sent: Intent, action: str = "failed") -> Bounce:
+    return Bounce(
+        canary=sent.canary,
+        path=sent.path,
+        seen_ns=2,
+        action=action,
+        status=None,
+        diagnostic=None,
+        remote_mta=None,
+        reporting_mta=None,
+    )
+
+
+def tick(at_s: float) -> Tick:
+    return Tick(at_ns=T0_S * NS_PER_S + int(at_s * NS_PER_S))
+
+
+def log_of(events: Sequence[Event | tuple[float, Event]]) -> list[Entry]:
+    """The events as a log: a bare one is taken in a tenth of a second after the one before."""
+    entries: list[Entry] = []
+    now_s = 0.0
+    for cursor, item in enumerate(events, 1):
+        if isinstance(item, tuple):
+            now_s, event = max(now_s, item[0]), item[1]
+        else:
+            now_s, event = now_s + 0.1, item
+        if isinstance(event, Tick):
+            now_s = max(now_s, event.at_ns / NS_PER_S - T0_S)
+        path = getattr(event, "path", None)
+        entries.append(
+            Entry(
+                cursor,
+                T0_S * NS_PER_S + int(now_s * NS_PER_S),
+                path.agent if path is not None else "collector",
+                "epoch",
+                cursor,
+                str(type(event).__struct_config__.tag),
+                encode(event),
+            )
+        )
+    return entries
+
+
+def bounds_of(entries: Sequence[Entry]) -> Bounds:
+    first = entries[0].cursor if entries else 1
+    return Bounds(first, len(entries) + first - 1, 0, 1, 0, None)
+
+
+@st.composite
+def lives(draw: st.DrawFn, number: int) -> list[Event]:
+    """The events of one canary, each perhaps reported twice, some of them missing."""
+    sent = intent(
+        number,
+        draw(st.sampled_from(PATHS)),
+        draw(st.sampled_from([0.0, 59.9, 60.0, 3599.0, 3600.0, 86_000.0])),
+        revision=draw(st.sampled_from(["r1", "r2", "never-told"])),
+    )
+    found: list[Event] = [sent]
+    if draw(st.booleans()):
+        result = draw(st.sampled_from(list(Result)[:6] + [Result.ACCEPTED] * 6))
+        stage = None if result is Result.ACCEPTED else draw(st.sampled_from(list(Stage)))
+        found.append(submission(sent, result, stage))
+    for _ in range(draw(st.sampled_from([0, 1, 1, 1, 2]))):
+        lo = draw(st.sampled_from([0.5, 59.0, 61.0, 4000.0]))
+        width = draw(st.sampled_from([0.0, 0.5, 10.0]))
+        uid, junk, wrong = draw(st.tuples(st.integers(1, 30), st.booleans(), st.booleans()))
+        found.append(arrival(sent, lo, lo + width, uid=uid, junk=junk, wrong=wrong))
+    if draw(st.booleans()):
+        found.append(expiry(sent, lost=draw(st.booleans())))
+    if draw(st.integers(0, 3)) == 0:
+        found.append(bounce(sent, draw(st.sampled_from(["failed", "delayed", "relayed"]))))
+    if draw(st.integers(0, 5)) == 0:
+        found.append(draw(st.sampled_from(found)))
+    return found
+
+
+@st.composite
+def histories(draw: st.DrawFn, *, ticks: bool = True) -> list[Entry]:
+    """A log in which the lives of a dozen canaries are mixed in any order."""
+    events: list[Event | tuple[float, Event]] = []
+    for number in range(1, draw(st.integers(1, 12)) + 1):
+        events.extend(draw(lives(number)))
+    events = draw(st.permutations(events))
+    events.insert(0, config("r1", "aws"))
+    at = draw(st.integers(0, len(events)))
+    events.insert(at, config("r2", draw(st.sampled_from(["aws", "gcp"]))))
+    if ticks:
+        now_s = 0.0
+        for _ in range(draw(st.integers(0, 12))):
+            now_s += draw(st.sampled_from([10.0, 20.0, 40.0, 1830.0, 90_000.0, 600_000.0]))
+            events.insert(draw(st.integers(0, len(events))), (0.0, tick(now_s)))
+        moments = [e[1] for e in events if isinstance(e, tuple)]
+        moments.sort(key=lambda e: e.at_ns if isinstance(e, Tick) else 0)
+        events = [(0.0, moments.pop(0)) if isinstance(e, tuple) else e for e in events]
+    return log_of(events)
+
+
+@st.composite
+def splits(draw: st.DrawFn, entries: Sequence[Entry]) -> list[list[Entry]]:
+    """The entries as consecutive batches."""
+    cuts = sorted(draw(st.lists(st.integers(0, len(entries)), max_size=6)))
+    edges = [0, *cuts, len(entries)]
+    return [list(entries[a:b]) for a, b in pairwise(edges) if a < b]
+
+
+_event = msgspec.json.Decoder(Event)
+
+
+def events_of(entries: Sequence[Entry]) -> list[Event]:
+    return [_event.decode(entry.body) for entry in entries]
