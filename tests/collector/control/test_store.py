@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from collector.control.schema import FILE_NAME, SCHEMA_VERSION, ControlError, open_control
+from collector.control.schema import (
+    FILE_NAME,
+    MIGRATIONS,
+    SCHEMA_VERSION,
+    ControlError,
+    open_control,
+)
 from collector.control.store import operate
 from tests.collector.control.stores import control_store
 
@@ -118,9 +124,9 @@ def test_a_migration_that_fails_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     open_control(tmp_path).close()
-    broken = ("SELECT 1;", "CREATE TABLE extra (a);\nCREATE TABLE extra (a);\n")
+    broken = (*MIGRATIONS, "CREATE TABLE extra (a);\nCREATE TABLE extra (a);\n")
     monkeypatch.setattr("collector.control.schema.MIGRATIONS", broken)
-    monkeypatch.setattr("collector.control.schema.SCHEMA_VERSION", 2)
+    monkeypatch.setattr("collector.control.schema.SCHEMA_VERSION", len(broken))
     with pytest.raises(ControlError, match="already exists"):
         open_control(tmp_path)
     monkeypatch.undo()
