@@ -183,6 +183,10 @@ class Tokens:
         self._used[number] = now_ns
         return Principal(stored.info.kind, stored.info.name, number)
 
+    def after(self, seconds: float) -> int:
+        """The time that many seconds from now, in nanoseconds."""
+        return self._clock_ns() + round(seconds * 1e9)
+
     async def create(
         self, kind: Kind, name: str, *, who: str, expires_ns: int | None = None
     ) -> tuple[TokenInfo, Secret]:

@@ -5,11 +5,23 @@ import time
 from aiohttp import web
 
 from collector.control.agents import AgentList, AgentRegistry
+from collector.control.standing import Standing
 from collector.web.handling import read_json, reply
+from collector.web.health import Finding
 from collector.web.problems import not_found
 from probes.contract.wire import Beat, BeatReply
 
 AGENTS: "web.AppKey[AgentRegistry]" = web.AppKey("agents", AgentRegistry)
+
+
+def finding(agents: AgentRegistry) -> Finding:
+    """The fleet for the collector's health: a silent agent is told, and no fault of ours."""
+    by_standing: dict[Standing, list[str]] = {standing: [] for standing in Standing}
+    for view in agents.all():
+        by_standing[view.standing].append(view.name)
+    down = by_standing[Standing.DOWN]
+    detail = {str(standing): len(names) for standing, names in by_standing.items()}
+    return Finding(ok=True, problems=[f"agent {name} is down" for name in down], detail=detail)
 
 
 async def show_all(request: web.Request) -> web.Response:

@@ -56,9 +56,14 @@ def read_query(request: web.Request, form: type[StructT]) -> StructT:
             raise Refused(400, f"query: found {name} a second time, allowed is each once")
         values[name] = value
     try:
-        return msgspec.convert(values, form, strict=False)
+        query = msgspec.convert(values, form, strict=False)
     except msgspec.ValidationError as error:
         raise Refused(400, f"query: {error}") from None
+    for field in msgspec.structs.fields(form):
+        # Taken leniently, the word null is no value; so is leaving the parameter out.
+        if field.encode_name in values and getattr(query, field.name) is None:
+            raise Refused(400, f"query: found no value for {field.encode_name}")
+    return query
 
 
 async def read_body(request: web.Request, limit: int | None = None) -> bytes:

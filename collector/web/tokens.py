@@ -14,6 +14,9 @@ from probes.contract.names import NAME_PATTERN
 TOKENS: "web.AppKey[Tokens]" = web.AppKey("tokens", Tokens)
 
 
+MAX_LIFE_S = 100 * 366 * 86_400
+
+
 class TokenList(msgspec.Struct, frozen=True, kw_only=True):
     """All tokens that ever were, oldest first, and no secret."""
 
@@ -21,11 +24,14 @@ class TokenList(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewToken(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The token to make: for the agent or customer ``name``, or for the operator called so."""
+    """The token to make: for the agent or customer ``name``, or for the operator called so.
+
+    Without ``expires_s``, the seconds that it is good for, it is good until it is revoked.
+    """
 
     kind: Kind
     name: Annotated[str, msgspec.Meta(pattern=NAME_PATTERN)]
-    expires_ns: Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)] | None = None
+    expires_s: Annotated[int, msgspec.Meta(ge=1, le=MAX_LIFE_S)] | None = None
 
 
 class MadeToken(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,9 +49,11 @@ async def show_all(request: web.Request) -> web.Response:
 async def make(request: web.Request) -> web.Response:
     """Make one."""
     wanted = await read_json(request, NewToken)
+    tokens = request.app[TOKENS]
+    expires_ns = None if wanted.expires_s is None else tokens.after(wanted.expires_s)
     try:
-        info, text = await request.app[TOKENS].create(
-            wanted.kind, wanted.name, who=principal(request).signature, expires_ns=wanted.expires_ns
+        info, text = await tokens.create(
+            wanted.kind, wanted.name, who=principal(request).signature, expires_ns=expires_ns
         )
     except TokenRefusedError as error:
         raise Refused(422, str(error)) from None

@@ -15,7 +15,7 @@ from collector.control.agents import AgentRegistry
 from collector.control.audit import Audit
 from collector.control.principal import Kind
 from collector.control.tokens import Tokens
-from collector.web.agents import AGENTS
+from collector.web.agents import AGENTS, finding
 from collector.web.app import WebServices
 from collector.web.audit import AUDIT
 from collector.web.fleet_metrics import FleetCollector
@@ -91,8 +91,8 @@ async def test_a_token_that_is_not_there_cannot_be_revoked(tmp_path: Path) -> No
         {"kind": "king", "name": "a"},
         {"kind": "agent", "name": "A"},
         {"kind": "agent", "name": "a\n"},
-        {"kind": "agent", "name": "a", "expires_ns": 1},
-        {"kind": "agent", "name": "a", "expires_ns": 1 << 63},
+        {"kind": "agent", "name": "a", "expires_s": 0},
+        {"kind": "agent", "name": "a", "expires_s": 1 << 63},
         {"kind": "agent", "name": "a", "scope": "all"},
     ],
 )
@@ -154,6 +154,18 @@ async def test_health_tells_strangers_one_word_and_operators_all(tmp_path: Path)
         assert whole["version"] == "1.2.3"
         assert whole["parts"]["log"]["problems"] == ["the disk is full"]
         assert whole["parts"]["odd"]["problems"] == ["could not be asked (ZeroDivisionError)"]
+
+
+async def test_a_silent_agent_is_told_and_is_no_fault_of_the_collectors(tmp_path: Path) -> None:
+    async with api(tmp_path) as it:
+        it.base.health.add("agents", lambda: finding(it.agents))
+        it.agents.beat("sfo", beat())
+        it.agents.assign(["fra"])
+        it.clock.advance(31)
+        whole = await (await it.client.get("/api/v1/health", headers=it.operator)).json()
+        assert whole["status"] == "ok"
+        assert whole["parts"]["agents"]["problems"] == ["agent sfo is down"]
+        assert whole["parts"]["agents"]["detail"] == {"up": 0, "down": 1, "never-seen": 1}
 
 
 async def test_health_is_ok_where_all_is(tmp_path: Path) -> None:

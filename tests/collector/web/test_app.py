@@ -19,6 +19,7 @@ class Word(msgspec.Struct):
 
     word: str
     times: int = 1
+    note: int | None = None
 
 
 PLACE: "web.AppKey[str]" = web.AppKey("place", str)
@@ -137,8 +138,9 @@ async def test_a_compressed_body_is_refused_unseen() -> None:
 @pytest.mark.parametrize(
     ("query", "detail"),
     [
-        ("word=a&wrod=b", "query: found 'wrod', allowed is times, word"),
+        ("word=a&wrod=b", "query: found 'wrod', allowed is note, times, word"),
         ("word=a&word=b", "query: found word a second time, allowed is each once"),
+        ("word=a&note=null", "query: found no value for note"),
         ("times=2", "query: Object missing required field `word`"),
         ("word=a&times=x", "query: Expected `int`, got `str` - at `$.times`"),
     ],
@@ -152,7 +154,7 @@ async def test_a_query_that_is_wrong(query: str, detail: str) -> None:
 async def test_a_query_that_is_right() -> None:
     async with started({}, ROUTES) as client:
         response = await client.get("/ask?word=a&times=3", headers=ANN)
-        assert await response.json() == {"word": "a", "times": 3}
+        assert await response.json() == {"word": "a", "times": 3, "note": None}
 
 
 async def test_every_answer_has_the_headers_that_browsers_need_to_keep_off() -> None:
