@@ -172,7 +172,7 @@ class Shipper:
             seq=record.seq,
             bytes=len(record.body),
             problem=failure.text,
-            event=record.body[:2000].decode(errors="replace"),
+            body=record.body[:2000].decode(errors="replace"),
         )
         self._confirmed = record.seq
 
