@@ -22,6 +22,9 @@ PATIENCE_S = 60.0
 """Seconds that a lookup waits for a thread; it is not measured, and other customers' names come
 first in their turn."""
 
+_SILENT = 4
+"""Addresses without an answer after which no more are tried: a name may have hundreds."""
+
 _LOCAL = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EACCES})
 """Errors of a connect that say something of this machine, not of the server."""
 
@@ -105,7 +108,11 @@ def _permitted(addresses: list[Endpoint], permits: AddressPolicy | None) -> list
 
 
 async def _connect_first(addresses: list[Endpoint], timeout_s: float) -> socket.socket:
-    """A connection to the first address that takes one; the last failure when none does."""
+    """A connection to the first address that takes one; the last failure when none does.
+
+    It takes ``timeout_s`` for each address that does not answer, and at most ``_SILENT`` of these.
+    """
+    silent = 0
     failure = ImapFailure(Stage.CONNECT, Reason.NO_ADDRESS, "no address to connect to")
     for family, address in addresses:
         where = f"{address[0]} port {address[1]}"
@@ -114,6 +121,9 @@ async def _connect_first(addresses: list[Endpoint], timeout_s: float) -> socket.
         except TimeoutError:
             detail = f"{where}: timed out after {timeout_s:g} s"
             failure = ImapFailure(Stage.CONNECT, Reason.TIMEOUT, detail)
+            silent += 1
+            if silent == _SILENT:
+                break
         except OSError as error:
             failure = ImapFailure(Stage.CONNECT, _reason(error), f"{where}: {_text(error)}")
     raise failure

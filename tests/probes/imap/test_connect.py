@@ -13,6 +13,7 @@ import pytest
 from probes.contract.config.models import ImapTls
 from probes.contract.stages import Reason, Stage
 from probes.imap import AddressPolicy, FolderSession, ImapFailure
+from probes.resolver import Endpoint, Lookups
 from tests.probes.imap.scripted import ScriptedServer
 from tests.servers.certificates import Authority, CertificateFiles
 
@@ -172,6 +173,30 @@ async def test_nobody_answers(server: ScriptedServer) -> None:
         error = await failure(server, port=full.getsockname()[1], connect_timeout_s=0.2)
     assert (error.stage, error.reason) == (Stage.CONNECT, Reason.TIMEOUT)
     assert "timed out after 0.2 s" in error.detail
+
+
+async def test_of_very_many_addresses_that_do_not_answer_a_few_are_tried(
+    server: ScriptedServer,
+) -> None:
+    def ask(_host: str, _family: int) -> list[Endpoint]:
+        # The last one refuses at once, since nobody listens there.
+        hosts = ["127.0.0.1"] * 5 + ["127.0.0.2"]
+        return [Endpoint(socket.AF_INET, (host, 0)) for host in hosts]
+
+    with socket.socket() as full, socket.socket() as filler, socket.socket() as other:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for client in (filler, other):
+            client.setblocking(False)
+            client.connect_ex(full.getsockname())
+        target = server.target(
+            host="imap.example", port=full.getsockname()[1], connect_timeout_s=0.2
+        )
+        with pytest.raises(ImapFailure) as caught:
+            await FolderSession.open(
+                target, "INBOX", header_fields=FIELDS, lookups=Lookups("tests", 1, ask)
+            )
+    assert (caught.value.stage, caught.value.reason) == (Stage.CONNECT, Reason.TIMEOUT)
 
 
 async def test_no_such_host(server: ScriptedServer) -> None:
