@@ -16,6 +16,7 @@ BENCHMARKS = {
     "cli": "mailcanary --help",
     "plan": "plan 1,000 customers x 100 relays",
     "schedule": "100,000 paths: send-time error and CPU",
+    "rollup": "events a second that the rollup counts",
     "roundtrips": "CPU and memory per canary, through Postfix and Dovecot",
     "accuracy": "observed delays against inotify, through Postfix and Dovecot",
 }

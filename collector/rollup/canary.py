@@ -31,49 +31,32 @@ def row_key(canary: str) -> RowKey:
     return canary
 
 
-class Canary:
+class Canary(msgspec.Struct, gc=False, eq=False):
     """One canary's state. ``applied`` is what it counts as in the cells now.
 
     ``series`` is its path's, ``at_ns`` the time of its intent, ``due_ns`` when it is overdue for
     good, all by its agent's clock; ``born_ns`` the log's time when the first event of it came.
     ``silent``: its agent fell silent before it told the end. ``carriers`` has bit 1 where a copy
-    came by another relay than planned, bit 2 by another egress address.
+    came by another relay than planned, bit 2 by another egress address. ``kept``: it was taken over
+    from an older file. ``stored``: it has a row. No reference leads back to it, and there may be
+    many thousands, so the garbage collector need not look at them.
     """
 
-    __slots__ = (
-        "applied",
-        "at_ns",
-        "born_ns",
-        "carriers",
-        "cursors",
-        "due_ns",
-        "handover",
-        "judged",
-        "kept",
-        "key",
-        "number",
-        "series",
-        "silent",
-        "stored",
-        "story",
-    )
-
-    def __init__(self, key: RowKey, number: int, born_ns: int) -> None:
-        self.key = key
-        self.number = number
-        self.born_ns = born_ns
-        self.series = NO_SERIES
-        self.at_ns = 0
-        self.due_ns = 0
-        self.story = Story()
-        self.silent = False
-        self.carriers = 0
-        self.handover: Handover | None = None
-        self.judged: Cell | None = None
-        self.cursors: list[int] = []
-        self.kept = False
-        self.stored = False
-        self.applied: Cell = {}
+    key: RowKey
+    number: int
+    born_ns: int
+    series: int = NO_SERIES
+    at_ns: int = 0
+    due_ns: int = 0
+    story: Story = Story()
+    silent: bool = False
+    carriers: int = 0
+    handover: Handover | None = None
+    judged: Cell | None = None
+    cursors: list[int] = []
+    kept: bool = False
+    stored: bool = False
+    applied: Cell = {}
 
     @property
     def start_s(self) -> int:

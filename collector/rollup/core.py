@@ -54,7 +54,7 @@ _DECODERS: dict[str, msgspec.json.Decoder[CanaryEvent | Config | Tick]] = {
         ("tick", Tick),
     )
 }
-_MOST = 1 << 62
+_MOST = 1 << 63
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -130,6 +130,7 @@ class Core:
         self._tags: dict[tuple[object, str], int] = {}
         self._touched: dict[int, tuple[Canary, str]] = {}
         self._streams_touched: set[str] = set()
+        self._ended: list[RowKey] = []
         self._heard: dict[str, int] = {}
         self._revisions_new: list[tuple[str, Named]] = []
         self._revisions_old: list[str] = []
@@ -339,6 +340,7 @@ class Core:
         verdict = canary.verdict()
         if verdict.outcome is not Outcome.PENDING:
             self._silence.closed(canary.number)
+            self._ended.append(canary.key)
         if canary.series == IGNORED:
             return
         cell = canary.cell(verdict)
@@ -350,6 +352,10 @@ class Core:
 
     def shrink(self) -> None:
         """Let go of what the file holds by now; called when the changes are on the disk."""
+        for key in self._ended:
+            # Little more is heard of one that has ended.
+            self._canaries.pop(key, None)
+        self._ended = []
         _cut(self._canaries)
         _cut(self._streams)
 
@@ -367,9 +373,17 @@ def _fits(event: CanaryEvent | Config | Tick) -> bool:
         case Submission():
             return 0 <= event.sent_ns < _MOST and 0 <= event.at_ns < _MOST
         case Arrival():
-            numbers = (event.sent_ns, event.seen_ns, event.path_seq, event.mailbox_seq)
-            return all(0 <= n < _MOST for n in (*numbers, event.uidvalidity, event.uid)) and (
-                -1e10 < event.delay.lo < 1e10 and -1e10 < event.delay.hi < 1e10
+            # The sum is past the most when one of them is: they are none of them negative.
+            low = min(event.sent_ns, event.seen_ns, event.path_seq, event.mailbox_seq)
+            total = event.sent_ns + event.seen_ns + event.path_seq + event.mailbox_seq
+            uid = event.uidvalidity | event.uid
+            bounds = event.delay
+            return (
+                low >= 0
+                and total < _MOST
+                and 0 <= uid < _MOST
+                and -1e10 < bounds.lo < 1e10
+                and -1e10 < bounds.hi < 1e10
             )
         case Tick():
             return 0 <= event.at_ns < _MOST
