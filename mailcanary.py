@@ -50,6 +50,7 @@ COMMANDS: dict[str, Lazy] = {
     "doctor": Lazy("agent.cli.doctor:doctor", "Try everything that a configuration names."),
     "probe": Lazy("agent.cli.probe:probe", "Send one canary per selected path, now."),
     "agent": Lazy("agent.cli.agent:agent", "Run an agent: send canaries and read them back."),
+    "log": Lazy("collector.cli.log:log", "Check, export, import or back up a collector's log."),
     "token": Lazy("collector.cli.token:token", "Make, list and revoke API tokens."),
     "demo": Lazy("mailcanary:demo", "See an outage on a mail estate of its own, in a minute."),
 }  # fmt: skip

@@ -99,13 +99,18 @@ def set_aside(file: Path) -> Path:
 
 def publish(temporary: Path, file: Path) -> None:
     """Give a finished file its name, so that it is there whole or not at all."""
-    descriptor = os.open(temporary, os.O_RDONLY)
+    sync_file(temporary)
+    temporary.rename(file)
+    sync_directory(file.parent)
+
+
+def sync_file(file: Path) -> None:
+    """Put a file's content on the disk."""
+    descriptor = os.open(file, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    temporary.rename(file)
-    sync_directory(file.parent)
 
 
 def sync_directory(directory: Path) -> None:

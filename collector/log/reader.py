@@ -3,7 +3,7 @@
 import bisect
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -99,6 +99,10 @@ class Reader:
             return total
 
         return self.on(segment, take, size)
+
+    def segment_after(self, segment: Segment) -> Segment | None:
+        """The one that follows."""
+        return next((one for one in self._view().segments if one.first > segment.first), None)
 
     def on(self, segment: Segment, action: Callable[[sqlite3.Connection], T], gone: T) -> T:
         """Do something with a segment; ``gone`` when retention has dropped it meanwhile.
@@ -239,14 +243,3 @@ def look(directory: Path) -> View:
         still = first != firsts[-1] and files.journal_bytes(file) == 0
         segments.append(Segment(first, file, schema.Head("", first, 0, 0, 0, 0, 0), still))
     return View(tuple(segments), 0, 0, 0)
-
-
-def all_entries(reader: Reader, after: int, limit: int = 2000) -> Iterator[list[Entry]]:
-    """Everything past ``after``, in pieces.
-
-    Raises:
-        DamagedSegmentError, LogError: it cannot be read.
-    """
-    while entries := reader.read(after, limit):
-        yield entries
-        after = entries[-1].cursor

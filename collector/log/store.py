@@ -109,6 +109,11 @@ class Store:
             dead=self.head.dead_before + self._dead,
         )
 
+    @property
+    def next_cursor(self) -> int:
+        """The one that the next event gets."""
+        return self._cursor
+
     def marks(self) -> dict[tuple[str, str], Mark]:
         """How far each source is."""
         self._refresh()
