@@ -5,7 +5,7 @@ import math
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,7 @@ import structlog
 
 from agent.air import Air
 from agent.assignment import Assignment
+from agent.caps import Caps, for_relays
 from agent.clock import Clock, WallGuard
 from agent.events_file import EventsOut
 from agent.expiry import Expirer
@@ -23,7 +24,7 @@ from agent.mailbox.watch import FolderStatus, MailboxWatch, Reader
 from agent.outlet import Outlet
 from agent.ports import Imap, Smtp
 from agent.schedule import Schedule, Slots
-from agent.sender import Caps, Sender
+from agent.sender import Sender
 from agent.spool.flight import Flight
 from agent.spool.schema import SpoolDamagedError
 from agent.spool.store import Cursor, Depth, Store
@@ -38,7 +39,7 @@ Cursors = dict[tuple[str, str], Cursor]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The agent's own bounds. Bytes and seconds."""
+    """The agent's own bounds. Bytes and seconds. Without ``caps`` they follow from the relays."""
 
     spool_bytes: int = 1 << 30
     spool_age_s: float = 7 * 86400.0
@@ -48,7 +49,7 @@ class Limits:
     imap_command_s: float = 30.0
     inbox: Cadence = INBOX
     junk: Cadence = JUNK
-    caps: Caps = field(default_factory=Caps)
+    caps: Caps | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,7 @@ class Agent:
             counters=self._counters,
             rng=ports.rng,
             new_id=ports.new_id,
-            caps=self._limits.caps,
+            caps=self._limits.caps or for_relays(assignment.routes),
         )
         self._expirer = Expirer(
             self._air,

@@ -17,6 +17,7 @@ import structlog
 
 from agent.agent import Agent, Limits, Ports
 from agent.assignment import Assignment
+from agent.caps import for_relays
 from agent.clock import SystemClock
 from agent.events_file import EventsFile, EventsOut, EventsStdout
 from agent.policy.models import PolicyFile
@@ -216,11 +217,11 @@ def raise_files_limit() -> int:
     return hard
 
 
-def warn_of_few_files(limit: int, assignment: Assignment) -> None:
+def warn_of_few_files(limit: int, assignment: Assignment, sending: int) -> None:
     """Say so when the connections of this assignment may need more files than there can be."""
     folders = sum(1 + (box.folders.junk is not None) for box in assignment.mailboxes.values())
     # A folder's connection and its successor, the canaries on their way, and what is always open.
-    wanted = 2 * folders + 600
+    wanted = 2 * folders + sending + 100
     if limit != resource.RLIM_INFINITY and limit < wanted:
         log.warning(
             "too few open files allowed: canaries may stay unsent and mailboxes unread; raise "
@@ -239,7 +240,8 @@ def run(assignment: Assignment, policy: PolicyFile, settings: Settings, version:
         SecretError: a signing key cannot be read.
         MailcanaryError: the metrics address cannot be listened on.
     """
-    warn_of_few_files(raise_files_limit(), assignment)
+    caps = settings.limits.caps or for_relays(assignment.routes)
+    warn_of_few_files(raise_files_limit(), assignment, caps.sending)
     vault = Secrets(policy, os.environ)
     out = open_out(settings.events)
     spool = open_spool_patiently(settings.state)

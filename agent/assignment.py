@@ -29,6 +29,11 @@ class Assignment:
     revision: str = ""
 
     @property
+    def routes(self) -> int:
+        """How many relays the paths lead through."""
+        return len({plan.path.relay for plan in self.paths})
+
+    @property
     def bounces(self) -> str | None:
         """The mailbox in which the agent's bounces come home."""
         return self.sender.bounces

@@ -4,7 +4,6 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TypeVar
 
 import structlog
@@ -12,6 +11,7 @@ import structlog
 from agent.air import Air
 from agent.assignment import Assignment
 from agent.backoff import Backoff
+from agent.caps import Caps, Home, Load, held_back
 from agent.clock import Clock, Moment
 from agent.departure import Departure
 from agent.mailbox.watch import MailboxWatch
@@ -31,60 +31,6 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 _STILL_AWAITED = (Result.ACCEPTED, Result.UNKNOWN)
-
-
-@dataclass(frozen=True, slots=True)
-class Caps:
-    """How many canaries may be on their way out at once, and how many in the air.
-
-    Once half of ``sending`` are under way, a relay on its way to which are ``few`` gets no more, so
-    that many relays that hang leave room for those that do not. ``unread_s`` is for how long a
-    mailbox may go unread, in seconds, before it gets no more: nobody would take them away.
-    """
-
-    per_relay: int = 20
-    few: int = 3
-    sending: int = 500
-    per_mailbox: int = 5_000
-    in_air: int = 200_000
-    unread_s: float = 600.0
-
-
-@dataclass(slots=True)
-class Load:
-    """How many canaries are on their way out now."""
-
-    sending: int = 0
-    per_relay: Counter[str] = field(default_factory=Counter)
-
-
-@dataclass(frozen=True, slots=True)
-class Home:
-    """Where a canary would come home: how many are awaited, and for how long it was not read."""
-
-    in_air: int = 0
-    in_mailbox: int = 0
-    unread_s: float = 0.0
-
-
-def held_back(caps: Caps, load: Load, home: Home, relay: str) -> tuple[Reason, str] | None:
-    """Why a canary through that relay may not be sent now; ``None`` when it may."""
-    mine = load.per_relay[relay]
-    if mine >= caps.per_relay:
-        return Reason.RELAY_CAP, f"{mine} canaries are on their way to {relay}"
-    if home.unread_s > caps.unread_s:
-        text = f"the mailbox has not been read for {home.unread_s:.0f} s"
-        return Reason.MAILBOX_CAP, text
-    if home.in_mailbox >= caps.per_mailbox:
-        return Reason.MAILBOX_CAP, f"{home.in_mailbox} canaries are awaited in the mailbox"
-    if load.sending >= caps.sending:
-        return Reason.AGENT_CAP, f"{load.sending} canaries are on their way out"
-    if load.sending * 2 >= caps.sending and mine >= caps.few:
-        text = f"{load.sending} canaries are on their way out, {mine} of them to {relay}"
-        return Reason.AGENT_CAP, text
-    if home.in_air >= caps.in_air:
-        return Reason.AGENT_CAP, f"{home.in_air} canaries are in the air"
-    return None
 
 
 def _stale(late_s: float) -> SendReport:
@@ -122,7 +68,7 @@ class Sender:
         counters: Counter[str],
         rng: random.Random,
         new_id: Callable[[], str],
-        caps: Caps = Caps(),
+        caps: Caps,
     ) -> None:
         self._assignment = assignment
         self._key = key

@@ -19,13 +19,13 @@ import msgspec
 from agent.agent import Agent, Limits, Ports
 from agent.app import loop_factory
 from agent.assignment import Assignment
+from agent.caps import Caps
 from agent.clock import SystemClock
 from agent.embedded import trusting_policy
 from agent.events_file import EventsFile
 from agent.policy.secrets import Secrets
 from agent.ports import FolderSession, Imap
 from agent.schedule import Slot
-from agent.sender import Caps
 from agent.servers import ImapServers, SmtpServers
 from agent.spool.writer import SpoolWriter
 from benchmarks.fleet import of_job

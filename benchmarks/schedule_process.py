@@ -18,10 +18,10 @@ import msgspec
 from agent.agent import Agent, Limits, Ports
 from agent.app import loop_factory
 from agent.assignment import Assignment
+from agent.caps import Caps
 from agent.clock import SystemClock
 from agent.events_file import EventsFile
 from agent.ports import FolderSession
-from agent.sender import Caps
 from agent.spool.writer import SpoolWriter
 from benchmarks.job import read_lines
 from benchmarks.schedule import MAILBOXES, Punctual, path_plans
@@ -48,8 +48,14 @@ _SETTLE_S = 1.0
 class NoRelay:
     """Takes every mail at once and refuses it."""
 
-    async def send(self, relay: Relay, mail: Mail, on_data_sent: Callable[[], None]) -> SendReport:  # noqa: ARG002 - the port's signature
-        """Nothing is sent."""
+    async def send(
+        self,
+        relay: Relay,  # noqa: ARG002 - the port's signature
+        mail: Callable[[], Mail],
+        on_data_sent: Callable[[], None],  # noqa: ARG002
+    ) -> SendReport:
+        """Nothing is sent, though it is written and signed."""
+        mail()
         return _REFUSED
 
 

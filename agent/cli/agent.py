@@ -53,6 +53,30 @@ def agent(
     spool_max_mb: Annotated[
         int, typer.Option("--spool-max-mb", min=1, help="Drop the oldest events past this size.")
     ] = 1024,
+    max_sending: Annotated[
+        int | None,
+        typer.Option(
+            "--max-sending",
+            min=1,
+            help="Canaries on their way out at once; 4 per relay and at least 500.",
+            show_default=False,
+        ),
+    ] = None,
+    max_per_relay: Annotated[
+        int, typer.Option("--max-per-relay", min=1, help="Of these, to one relay.")
+    ] = 20,
+    max_per_mailbox: Annotated[
+        int, typer.Option("--max-per-mailbox", min=1, help="Canaries awaited in one mailbox.")
+    ] = 5_000,
+    max_in_air: Annotated[
+        int, typer.Option("--max-in-air", min=1, help="Canaries awaited in all mailboxes.")
+    ] = 200_000,
+    max_unread_s: Annotated[
+        float,
+        typer.Option(
+            "--max-unread-s", min=1, help="Seconds after which an unread mailbox gets no more."
+        ),
+    ] = 600.0,
     log_level: Annotated[
         LogLevel, typer.Option("--log-level", help="The least that is logged.")
     ] = LogLevel.INFO,
@@ -68,6 +92,7 @@ def agent(
     from agent.agent import Limits
     from agent.app import Settings, run
     from agent.assignment import assign
+    from agent.caps import Caps, for_relays
     from agent.policy.load import find_policy
     from agent.settings_files import load_config
     from probes.contract.config.loader import config_revision
@@ -77,10 +102,19 @@ def agent(
     assignment = assign(document, name, config_revision(document))
     rules = find_policy(config, policy)
     logs.configure(level=log_level)
+    caps = Caps(
+        per_relay=max_per_relay,
+        per_mailbox=max_per_mailbox,
+        in_air=max_in_air,
+        unread_s=max_unread_s,
+    )
     settings = Settings(
         state=state,
         events=events,
         metrics=address,
-        limits=Limits(spool_bytes=spool_max_mb << 20),
+        limits=Limits(
+            spool_bytes=spool_max_mb << 20,
+            caps=for_relays(assignment.routes, caps, sending=max_sending),
+        ),
     )
     run(assignment, rules, settings, version("mailcanary"))

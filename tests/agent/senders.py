@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from agent.air import Air
+from agent.caps import Caps
 from agent.mailbox.cadence import Budget
 from agent.mailbox.watch import FolderStatus, MailboxWatch
 from agent.ports import Smtp
 from agent.schedule import Slot
-from agent.sender import Caps, Sender
+from agent.sender import Sender
 from probes.contract.config.models import Relay
 from probes.contract.events import Intent, Submission
 from probes.contract.names import Path

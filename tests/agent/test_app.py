@@ -75,7 +75,7 @@ def test_too_few_files_are_warned_of(limit: int, warned: bool) -> None:
     mine = assignment()
     assert sum(1 + (box.folders.junk is not None) for box in mine.mailboxes.values()) == 2
     with capture_logs() as logs:
-        warn_of_few_files(limit, mine)
+        warn_of_few_files(limit, mine, 500)
     assert [(line["wanted"], line["folders"]) for line in logs] == [(604, 2)] * warned
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from agent.sender import Caps, Home, Load, held_back
+from agent.caps import Caps, Home, Load, for_relays, held_back
 from probes.contract.names import Path
 from probes.contract.stages import Reason, Result
 from tests.agent.fakes import INBOX, PATH, FakeSmtp, HandClock, InlineSpool
@@ -84,9 +84,6 @@ async def test_nothing_is_sent_to_a_mailbox_that_nobody_reads(
     assert bench.submissions()[1].detail == "the mailbox has not been read for 601 s"
 
 
-HUNG = [f"hung{number}" for number in range(25)]
-
-
 @pytest.mark.parametrize(
     ("load", "home", "reason"),
     [
@@ -111,12 +108,33 @@ def test_which_cap_holds_back(load: Load, home: Home, reason: Reason | None) -> 
     assert (held and held[0]) == reason
 
 
-def test_many_relays_that_hang_leave_room_for_the_healthy() -> None:
+def hang(relays: int, caps: Caps) -> Load:
+    """All of so many relays hang: what is on its way when each was tried 30 times."""
     load = Load()
-    for _ in range(20):
-        for relay in HUNG:
-            if held_back(Caps(), load, Home(), relay) is None:
+    for _ in range(30):
+        for number in range(relays):
+            relay = f"hung{number}"
+            if held_back(caps, load, Home(), relay) is None:
                 load.sending += 1
                 load.per_relay[relay] += 1
-    assert load.sending < 300
-    assert held_back(Caps(), load, Home(), "healthy") is None
+    return load
+
+
+@pytest.mark.parametrize("relays", [1, 2, 25, 83, 84, 125, 166, 167, 250, 251, 1_000, 3_000])
+def test_relays_that_hang_leave_room_for_the_healthy_however_many_they_are(relays: int) -> None:
+    caps = for_relays(relays)
+    load = hang(relays - 1, caps)
+    assert max(load.per_relay.values(), default=0) <= caps.per_relay
+    for _ in range(caps.few):
+        assert held_back(caps, load, Home(), "healthy") is None
+        load.sending += 1
+        load.per_relay["healthy"] += 1
+
+
+def test_the_caps_follow_from_the_relays_unless_they_are_given() -> None:
+    sizes = {relays: for_relays(relays) for relays in (0, 1, 83, 84, 125, 1_000)}
+    assert {n: (caps.sending, caps.few) for n, caps in sizes.items()} == {
+        0: (500, 3), 1: (500, 3), 83: (500, 3), 84: (500, 2), 125: (500, 2), 1_000: (4_000, 2),
+    }  # fmt: skip
+    mine = for_relays(1_000, Caps(per_relay=7, in_air=9), sending=100)
+    assert (mine.per_relay, mine.in_air, mine.sending, mine.few) == (7, 9, 100, 1)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from agent.sender import Caps
+from agent.caps import Caps
 from agent.spool.flight import Flight, FlightState
 from agent.spool.store import Cursor
 from probes.contract.config.models import Relay

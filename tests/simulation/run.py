@@ -16,9 +16,9 @@ import structlog
 
 from agent.agent import Agent, Limits, Ports
 from agent.assignment import Assignment
+from agent.caps import Caps
 from agent.events_file import EventsFile, line
 from agent.mailbox.cadence import Cadence
-from agent.sender import Caps
 from agent.spool import schema
 from agent.spool.store import Record as Row
 from probes.contract.errors import SpoolError
