@@ -9,7 +9,6 @@ from typing import TypeVar
 
 from collector.log import files, rows, schema
 from collector.log.engine import DeadLetter, Entry
-from collector.log.rows import Chunk
 from collector.log.schema import DamagedError
 from collector.log.store import Segment, View
 from probes.contract.wire import Gap, Refusal, RefusalReason
@@ -18,12 +17,6 @@ T = TypeVar("T")
 READ_BYTES = 16 << 20
 """A read gives fewer entries than it may once they are as long as this."""
 _IDLE = 8
-
-_CHUNKS = """
-SELECT * FROM chunks
-WHERE cursor >= coalesce((SELECT max(cursor) FROM chunks WHERE cursor <= ?), 0)
-ORDER BY cursor
-"""
 
 
 class DamagedSegmentError(Exception):
@@ -73,29 +66,27 @@ class Reader:
 
         def take(connection: sqlite3.Connection) -> int:
             total = size
-            names = {
-                row[0]: (row[1], row[2])
-                for row in connection.execute("SELECT id, source, epoch FROM origins")
-            }
-            cursor = connection.execute(_CHUNKS, (after + 1,))
-            try:
-                for row in cursor:
-                    chunk = Chunk(*row)
-                    if chunk.cursor + chunk.events <= after + 1:
-                        continue
-                    try:
+            following = after + 1
+            names: dict[int, tuple[str, str]] = {}
+            while len(entries) < limit and total < READ_BYTES:
+                try:
+                    chunks = rows.read_chunks(
+                        connection, following, limit - len(entries), READ_BYTES - total
+                    )
+                    if any(chunk.origin not in names for chunk in chunks):
+                        # Read after the chunks: a new source is written with its first one.
+                        origins = rows.load_origins(connection).values()
+                        names = {one.id: (one.source, one.epoch) for one in origins}
+                    for chunk in chunks:
                         found = rows.unpack(chunk, *names[chunk.origin])
-                    except (KeyError, TypeError, ValueError) as error:
-                        raise DamagedError(f"chunk {chunk.cursor}: {error}") from error
-                    entries.extend(found[max(0, after + 1 - chunk.cursor) :])
-                    total += len(chunk.bodies)
-                    if len(entries) >= limit:
-                        del entries[limit:]
-                        break
-                    if total >= READ_BYTES:
-                        break
-            finally:
-                cursor.close()
+                        entries.extend(found[max(0, following - chunk.cursor) :])
+                        total += len(chunk.bodies)
+                        following = chunk.cursor + chunk.events
+                except (KeyError, TypeError, ValueError) as error:
+                    raise DamagedError(str(error)) from error
+                if not chunks:
+                    break
+            del entries[limit:]
             return total
 
         return self.on(segment, take, size)

@@ -48,6 +48,8 @@ class Missing(NamedTuple):
 
 SKIPPED = "skipped"
 DAMAGE = "damage"
+_ROWS = 64
+"""How many chunks go into one statement."""
 
 
 @dataclass(slots=True)
@@ -110,22 +112,92 @@ def unpack(chunk: Chunk, source: str, epoch: str) -> list[Entry]:
     ]
 
 
+# Whatever is read or written often is one row to SQLite, as JSON or in one statement: Python gives
+# up the interpreter's lock for every row, and waits up to 5 ms for it while the event loop is busy.
+
+_HEADS = """
+SELECT json_group_array(json_array(cursor, events, length(bodies))) FROM (
+    SELECT cursor, events, bodies FROM chunks
+    WHERE cursor >= coalesce((SELECT max(cursor) FROM chunks WHERE cursor <= ?), 0)
+    ORDER BY cursor LIMIT 256
+)
+"""
+_CHUNKS = """
+SELECT json_group_array(json_array(cursor, events, ingested_at_ns, origin, first_seq, kinds)),
+    CAST(group_concat(CAST(bodies AS TEXT), char(10)) AS BLOB)
+FROM (SELECT * FROM chunks WHERE cursor BETWEEN ? AND ? ORDER BY cursor)
+"""
+_heads_decoder = msgspec.json.Decoder(list[tuple[int, int, int]])
+_rows_decoder = msgspec.json.Decoder(list[tuple[int, int, int, int, int, str]])
+
+
+def read_chunks(connection: sqlite3.Connection, cursor: int, events: int, size: int) -> list[Chunk]:
+    """The chunks from the one with ``cursor`` on: about so many events, about so many bytes.
+
+    Raises:
+        ValueError: their parts do not agree.
+        sqlite3.Error: they cannot be read.
+    """
+    wanted: list[int] = []
+    heads = _heads_decoder.decode(connection.execute(_HEADS, (cursor,)).fetchone()[0])
+    for first, count, length in heads:
+        if first + count <= cursor:
+            continue
+        wanted.append(first)
+        events -= count
+        size -= length
+        if events <= 0 or size <= 0:
+            break
+    if not wanted:
+        return []
+    described, bodies = connection.execute(_CHUNKS, (wanted[0], wanted[-1])).fetchone()
+    found = sorted(_rows_decoder.decode(described))
+    lines = bodies.split(b"\n")
+    if [row[0] for row in found] != wanted or sum(row[1] for row in found) != len(lines):
+        raise ValueError(f"found {len(lines)} bodies, allowed are as many as there are events")
+    chunks = []
+    at = 0
+    for row in found:
+        chunks.append(Chunk(*row, bodies=b"\n".join(lines[at : at + row[1]])))
+        at += row[1]
+    return chunks
+
+
 def load_origins(connection: sqlite3.Connection) -> Origins:
     """How far each source is at the segment's end."""
     rows = connection.execute(
-        "SELECT id, source, epoch, base, high_water, missing, first_at_ns, last_at_ns FROM origins"
-    )
-    return {(row[1], row[2]): Origin(*row) for row in rows}
+        "SELECT json_group_array(json_array(id, source, epoch, base, high_water, missing, "
+        "first_at_ns, last_at_ns)) FROM origins"
+    ).fetchone()[0]
+    return {(row[1], row[2]): Origin(*row) for row in _origins_decoder.decode(rows)}
+
+
+_origins_decoder = msgspec.json.Decoder(list[tuple[int, str, str, int, int, int, int, int]])
 
 
 def save_origins(connection: sqlite3.Connection, origins: Iterable[Origin]) -> None:
     """Write down how far these sources are."""
-    connection.executemany(
-        "INSERT OR REPLACE INTO origins VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        [
-            (o.id, o.source, o.epoch, o.base, o.high_water, o.missing, o.first_at_ns, o.last_at_ns)
-            for o in origins
-        ],
+    connection.execute(
+        "INSERT OR REPLACE INTO origins SELECT "  # noqa: S608 - numbers of columns only
+        + ", ".join(f"json_extract(value, '$[{column}]')" for column in range(8))
+        + " FROM json_each(?)",
+        (
+            msgspec.json.encode(
+                [
+                    (
+                        o.id,
+                        o.source,
+                        o.epoch,
+                        o.base,
+                        o.high_water,
+                        o.missing,
+                        o.first_at_ns,
+                        o.last_at_ns,
+                    )
+                    for o in origins
+                ]
+            ).decode(),
+        ),
     )
 
 
@@ -141,7 +213,13 @@ def insert(
     gaps: Sequence[Missing],
 ) -> None:
     """Add rows."""
-    connection.executemany("INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?)", chunks)
+    for at in range(0, len(chunks), _ROWS):
+        part = chunks[at : at + _ROWS]
+        places = ", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * len(part))
+        connection.execute(
+            f"INSERT INTO chunks VALUES {places}",  # noqa: S608 - question marks only
+            [value for chunk in part for value in chunk],
+        )
     if dead:
         connection.executemany("INSERT INTO dead VALUES (?, ?, ?, ?, ?, ?, ?)", dead)
     if gaps:
