@@ -19,11 +19,13 @@ from typer.core import TyperCommand, TyperGroup
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
+    from pathlib import Path
 
     from typer._click import Command, Context
 
     from agent.agent import Agent
     from agent.embedded import Take
+    from collector.config.files import ReadFiles
 
 __version__ = "0.1.0"
 
@@ -52,6 +54,8 @@ COMMANDS: dict[str, Lazy] = {
     "agent": Lazy("agent.cli.agent:agent", "Run an agent: send canaries and read them back."),
     "log": Lazy("collector.cli.log:log", "Check, export, import or back up a collector's log."),
     "token": Lazy("collector.cli.token:token", "Make, list and revoke API tokens."),
+    "rebuild": Lazy("collector.cli.rebuild:rebuild", "Count a collector's log again."),
+    "collector": Lazy("mailcanary:collector", "Run the collector: assignments out, events in."),
     "demo": Lazy("mailcanary:demo", "See an outage on a mail estate of its own, in a minute."),
 }  # fmt: skip
 
@@ -162,6 +166,62 @@ def demo(
     for line in closing(result):
         console.print(line, highlight=False)
     raise typer.Exit(0 if result["relays_hit"] == sorted(result["relays_filtered"]) else 1)
+
+
+def _files_of(config: "Path") -> "ReadFiles":
+    """Reads the configuration's files for a collector, which itself knows no agent's code."""
+    from agent.settings_files import file_set, sources
+    from collector.config.files import Files
+
+    def read() -> Files:
+        found = file_set(config)
+        return Files(sources(found), found.problems, found.warnings)
+
+    return read
+
+
+def collector(
+    settings: Annotated[
+        str | None,
+        typer.Option("--settings", help="collector.yaml: how the collector itself runs."),
+    ] = None,
+    config: Annotated[
+        str | None,
+        typer.Option("--config", help="The configuration, instead of the settings' own."),
+    ] = None,
+    state: Annotated[
+        str | None, typer.Option("--state", help="Where log, tokens and rollups are kept.")
+    ] = None,
+    listen: Annotated[
+        str | None, typer.Option("--listen", help="ADDRESS:PORT, instead of the settings' own.")
+    ] = None,
+    log_level: Annotated[
+        str, typer.Option("--log-level", help="debug, info, warning or error.")
+    ] = "info",
+) -> None:
+    """Run a collector until SIGTERM: assignments out, events in, nothing lost.
+
+    SIGHUP reads the configuration and the certificate again; changed files are seen by themselves.
+    A second signal ends the process at once.
+    """
+    import asyncio
+    from pathlib import Path
+
+    from agent import logs
+    from agent.app import loop_factory
+    from collector.app import run
+    from collector.settings import read_settings, with_options
+
+    if log_level not in ("debug", "info", "warning", "error"):
+        raise typer.BadParameter(
+            f"found {log_level!r}, allowed is debug, info, warning or error",
+            param_hint="--log-level",
+        )
+    given = None if settings is None else read_settings(Path(settings))
+    chosen = with_options(given, config=config, state=state, listen=listen)
+    logs.configure(level=log_level)
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(run(chosen, _files_of(Path(chosen.config)), __version__))
 
 
 @contextlib.asynccontextmanager

@@ -31,6 +31,7 @@ class RollupConsumer:
         self._connection: sqlite3.Connection | None = None
         self._core: Core | None = None
         self._store: Store | None = None
+        self._damage: RollupDamagedError | None = None
         self.counters = Counters()
 
     def open(self, log_id: str, bounds: Bounds) -> int:
@@ -43,8 +44,11 @@ class RollupConsumer:
             RollupError: the file cannot be used now, or a newer version wrote it.
         """
         try:
+            if self._damage is not None:
+                raise self._damage
             return self._open(log_id, bounds)
         except RollupDamagedError as error:
+            self._damage = None
             self.close()
             moved = move_aside(self.file, "damaged")
             self._tell(f"{error}; moved to {moved.name}, counting from the log again")
@@ -74,8 +78,13 @@ class RollupConsumer:
         """
         if self._core is None or self._store is None:
             raise RollupError(f"{self.file}: not open")
-        self._core.take(entries)
-        self._store.save(self._core.changes(), self._core.registry)
+        try:
+            self._core.take(entries)
+            self._store.save(self._core.changes(), self._core.registry)
+        except RollupDamagedError as error:
+            # Opening alone need not come across it again.
+            self._damage = error
+            raise
         self._core.shrink()
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ others': all figures are then added up from the customer's own paths.
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -228,7 +228,7 @@ def canary(
     )
 
 
-def keys(connection: sqlite3.Connection, dimension: Dimension, limit: int = 1000) -> Iterable[str]:
+def keys(connection: sqlite3.Connection, dimension: Dimension, limit: int = 1000) -> list[str]:
     """The keys of a dimension, in order, at most ``limit`` of them."""
     rows = connection.execute(
         "SELECT DISTINCT key FROM series WHERE dimension=? ORDER BY key LIMIT ?",
