@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from collector.log import files
+from collector.log import files, rows
 from collector.log.engine import Log, LogError, Retention
+from collector.log.pending import Pending
 from collector.log.sqlite import SqliteLog
-from collector.log.store import Limits
+from collector.log.store import Limits, Store
+from collector.log.verify import verify
 from tests.collector.log.batches import AT_NS, S, batch, everything
 from tests.collector.log.contract import LogContract, Make
 
@@ -122,3 +124,25 @@ async def test_reading_goes_on_while_segments_are_dropped(tmp_path: Path) -> Non
 
     await asyncio.gather(trim(), read(), read())
     await log.close()
+
+
+async def test_a_commit_that_failed_and_yet_came_to_the_disk_is_known(tmp_path: Path) -> None:
+    log = SqliteLog.open(tmp_path)
+    await log.append(batch(1, 3))
+
+    def half_told(store: Store) -> None:
+        pending = Pending(store.origins, store.next_cursor, store.view.last_entry)
+        pending.add(batch(4, 6))
+        with store._transaction() as connection:
+            rows.insert(connection, pending.chunks, (), ())
+            rows.save_origins(connection, pending.touched.values())
+            # SQLite's own COMMIT after this one fails, as one does whose answer was lost.
+            connection.execute("COMMIT")
+
+    with pytest.raises(LogError):
+        await log.run(half_told)
+    again = await log.append(batch(4, 7))
+    assert (again.accepted, again.duplicates, again.high_water) == (1, 3, 7)
+    assert [entry.seq for entry in await everything(log)] == list(range(1, 8))
+    await log.close()
+    assert verify(tmp_path).problems == []
