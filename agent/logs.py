@@ -39,5 +39,5 @@ def configure(*, level: str = "info") -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
-    for package in ("agent", "lab", "probes"):
+    for package in ("agent", "collector", "lab", "probes"):
         logging.getLogger(package).setLevel(number)

@@ -30,6 +30,7 @@ MAX_BYTES = 1 << 20
 
 FilePath = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 Megabytes = Annotated[int, Field(ge=1, le=1 << 24, strict=True)]
+HostPattern = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.:*-]{1,253}$")]
 Count = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
 
 
@@ -111,6 +112,8 @@ class CollectorSettings(Model):
     config: FilePath = "mailcanary.yaml"
     """The configuration's main file; ``customers.d`` lies beside it."""
     state: FilePath = "/var/lib/mailcanary-collector"
+    customer_hosts: tuple[HostPattern, ...] = ("*",)
+    """Hosts that a customer's own token may name; ``*`` is every public one."""
     beat: Beat = 10.0
     """How often agents say that they live; three missed beats are ``down``."""
     metrics: MetricsAccess = MetricsAccess.OPERATORS
@@ -172,6 +175,43 @@ def anchored(settings: CollectorSettings, base: Path) -> CollectorSettings:
             cert=str(base / settings.tls.cert), key=str(base / settings.tls.key)
         )
     return settings.model_copy(update=update)
+
+
+def with_options(
+    settings: CollectorSettings | None,
+    *,
+    config: str | None = None,
+    state: str | None = None,
+    listen: str | None = None,
+) -> CollectorSettings:
+    """``settings``, or the defaults, with what a command line says instead.
+
+    Raises:
+        ConfigError: an option has no such value.
+    """
+    found = settings or CollectorSettings(version=1)
+    update: dict[str, object] = {}
+    if config is not None:
+        update["config"] = config
+    if state is not None:
+        update["state"] = state
+    if listen is not None:
+        host, colon, port = listen.rpartition(":")
+        address = host.removeprefix("[").removesuffix("]")
+        # Port 0 is a free one, for tests and for trying things out.
+        if (
+            not colon
+            or not address
+            or not port.isascii()
+            or not port.isdigit()
+            or int(port) > 65535
+        ):
+            problem = Problem(
+                "--listen", 0, "", repr(listen), "ADDRESS:PORT, such as 127.0.0.1:8420"
+            )
+            raise ConfigError([problem])
+        update["listen"] = found.listen.model_copy(update={"address": address, "port": int(port)})
+    return found.model_copy(update=update)
 
 
 def settings_schema() -> dict[str, Any]:

@@ -70,6 +70,7 @@ class ConfigService:
         self.trouble: str | None = None
         self.reloads = 0
         self.reloads_failed = 0
+        self.on_change: Callable[[Config], None] = lambda _config: None
 
     @property
     def in_force(self) -> InForce:
@@ -164,6 +165,7 @@ class ConfigService:
             self._board = Board(config, revision)
         else:
             self._board.publish(config, revision)
+        self.on_change(config)
         log.info("configuration in force", revision=revision)
 
     async def _tell(self, new: InForce, document: dict[str, object]) -> None:

@@ -1,0 +1,249 @@
+"""The collector's wiring: settings in, a running collector on the real clock, disk and network."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from collector.assembly import Parts, assembled
+from collector.config.files import ReadFiles
+from collector.control.upkeep import keep_up
+from collector.log.engine import Bounds, LogError, Retention
+from collector.settings import CollectorSettings, MetricsAccess
+from collector.web import agents, assignments, audit, customers, tokens
+from collector.web.app import WebServices, build_app
+from collector.web.fleet_metrics import FleetCollector
+from collector.web.health import Finding, Health
+from collector.web.limits import FailureLimit
+from collector.web.metrics import Metrics
+from collector.web.server import Certificate, ServerOptions, Serving, serving
+from probes.contract.errors import MailcanaryError
+from probes.contract.events import Tick
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from collector.consumers import ConsumerStatus
+
+log = structlog.get_logger(__name__)
+
+TICK_S = 10.0
+TRIM_S = 60.0
+_SWITCH_S = 0.0005
+
+
+class Standing:
+    """How log and consumers stood when last looked at: health must not wait for a disk."""
+
+    def __init__(self) -> None:
+        self.bounds: Bounds | None = None
+        self.consumers: list[ConsumerStatus] = []
+        self.trouble: str | None = None
+        self.damaged = 0
+
+    def of_log(self) -> Finding:
+        """The log for the collector's health."""
+        bounds, trouble = self.bounds, self.trouble
+        detail: dict[str, Any] = {}
+        if bounds is not None:
+            detail = {
+                "first": bounds.first,
+                "last": bounds.last,
+                "bytes": bounds.bytes,
+                "segments": bounds.segments,
+                "dead_letters": bounds.dead_letters,
+            }
+        problems = [] if trouble is None else [trouble]
+        if self.damaged:
+            problems.append(f"{self.damaged} damaged segments were set aside; see docs/log.md")
+        return Finding(ok=trouble is None, problems=problems, detail=detail)
+
+    def of_consumers(self) -> Finding:
+        """The consumers for the collector's health."""
+        problems = [
+            f"{one.name}: {one.problem}" for one in self.consumers if one.problem is not None
+        ]
+        problems += [
+            f"{one.name}: {one.missed} entries were dropped before it had read them"
+            for one in self.consumers
+            if one.missed
+        ]
+        detail = {
+            one.name: {"cursor": one.cursor, "lag_entries": one.lag_entries, "lag_s": one.lag_s}
+            for one in self.consumers
+        }
+        return Finding(ok=not problems, problems=problems, detail=detail)
+
+
+def of_config(parts: Parts) -> Finding:
+    """The configuration for the collector's health: the lines that ``mailcanary check`` prints."""
+    config = parts.config
+    problems = [str(problem) for problem in config.problems]
+    if config.trouble is not None:
+        problems.append(config.trouble)
+    detail = {"revision": config.in_force.revision, "since_ns": config.in_force.since_ns}
+    return Finding(ok=not problems, problems=problems, detail=detail)
+
+
+def web_services(parts: Parts, standing: Standing, version: str) -> WebServices:
+    """What every route stands on."""
+    settings = parts.settings
+    health, metrics = Health(version), Metrics()
+    health.add("config", lambda: of_config(parts))
+    health.add("log", standing.of_log)
+    health.add("consumers", standing.of_consumers)
+    health.add("agents", lambda: agents.finding(parts.agents))
+    metrics.registry.register(FleetCollector(parts.agents))
+    return WebServices(
+        tokens=parts.tokens,
+        metrics=metrics,
+        health=health,
+        failures=FailureLimit(time.time_ns, every_s=60 / settings.limits.failures_per_minute),
+        proxies=settings.proxies,
+        metrics_open=settings.metrics is MetricsAccess.OPEN,
+        https=settings.tls is not None,
+    )
+
+
+def services(parts: Parts) -> "dict[web.AppKey[Any], Any]":
+    """What the routes' handlers ask."""
+    return {
+        agents.AGENTS: parts.agents,
+        assignments.CONFIG: parts.config,
+        audit.AUDIT: parts.audit,
+        customers.CUSTOMERS: parts.customers,
+        tokens.TOKENS: parts.tokens,
+    }
+
+
+def server_options(settings: CollectorSettings) -> ServerOptions:
+    """Where to listen, from the settings."""
+    tls = settings.tls
+    return ServerOptions(
+        address=settings.listen.address,
+        port=settings.listen.port,
+        certificate=None if tls is None else Certificate(Path(tls.cert), Path(tls.key)),
+        head_s=settings.listen.head,
+        connections=settings.listen.connections,
+    )
+
+
+@contextlib.asynccontextmanager
+async def running(
+    settings: CollectorSettings, read: ReadFiles, version: str, options: ServerOptions | None = None
+) -> AsyncIterator[tuple[Parts, Serving]]:
+    """A collector that serves until the block ends.
+
+    Raises:
+        MailcanaryError: as :func:`collector.assembly.assembled` and ``serving`` say.
+    """
+    async with assembled(settings, read) as parts:
+        standing, stop = Standing(), asyncio.Event()
+        app = build_app(web_services(parts, standing, version), services(parts))
+        async with serving(app, options or server_options(settings)) as server:
+            works = [
+                asyncio.create_task(keep_up(parts.agents, parts.tokens, stop)),
+                asyncio.create_task(_supervise("config", parts.config.watch)),
+                asyncio.create_task(_supervise("tick", lambda: _tick(parts, standing))),
+                asyncio.create_task(_supervise("retention", lambda: _trim(parts))),
+            ]
+            try:
+                yield parts, server
+            finally:
+                stop.set()
+                for work in works[1:]:
+                    work.cancel()
+                await asyncio.gather(*works, return_exceptions=True)
+
+
+async def _supervise(name: str, work: Callable[[], Awaitable[None]]) -> None:
+    """Run a work for ever; a fault of our own in it is logged and costs five seconds."""
+    while True:
+        try:
+            await work()
+        except MailcanaryError as error:
+            log.warning("a part of the collector failed", part=name, error=str(error))
+        except Exception:
+            log.exception("a part of the collector failed and is started again", part=name)
+        await asyncio.sleep(5.0)
+
+
+async def _tick(parts: Parts, standing: Standing) -> None:
+    """Write down what time it is, and look how log and consumers stand."""
+    while True:
+        try:
+            await parts.own.append(Tick(at_ns=time.time_ns()))
+        except LogError as error:
+            if standing.trouble is None:
+                log.error("the log takes nothing", error=str(error))  # noqa: TRY400 - no bug of ours
+            standing.trouble = str(error)
+        else:
+            standing.trouble = None
+        standing.bounds = await parts.log.bounds()
+        standing.damaged = parts.log.health().damaged
+        standing.consumers = await parts.consumers.status()
+        await asyncio.sleep(TICK_S)
+
+
+async def _trim(parts: Parts) -> None:
+    retention = Retention(parts.settings.log.age, parts.settings.log.max_mb << 20)
+    while True:
+        await parts.log.trim(retention, time.time_ns())
+        await asyncio.sleep(TRIM_S)
+
+
+@contextlib.contextmanager
+def signals(stop: asyncio.Event, reload: Callable[[], Awaitable[Any]]) -> Iterator[None]:
+    """SIGTERM and SIGINT stop in order, a second one at once; SIGHUP reads everything again."""
+    loop = asyncio.get_running_loop()
+    reloading: set[asyncio.Future[Any]] = set()
+
+    def on_stop(number: int) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        log.info("stopping", signal=signal.Signals(number).name)
+        stop.set()
+
+    def on_reload() -> None:
+        task = asyncio.ensure_future(reload())
+        reloading.add(task)
+        task.add_done_callback(reloading.discard)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_stop, number)
+    loop.add_signal_handler(signal.SIGHUP, on_reload)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.remove_signal_handler(number)
+
+
+async def run(settings: CollectorSettings, read: ReadFiles, version: str) -> None:
+    """Run a collector until it is told to stop.
+
+    Raises:
+        MailcanaryError: it cannot start, and why.
+    """
+    # The log's thread asks for the interpreter with every commit: at the usual 5 ms, a busy loop
+    # would make each commit wait longer than its fsync takes.
+    sys.setswitchinterval(_SWITCH_S)
+    stop = asyncio.Event()
+    async with running(settings, read, version) as (parts, server):
+
+        async def reload() -> None:
+            log.info("SIGHUP: reading the configuration and the certificate again")
+            await parts.config.reload()
+            if server.tls is not None:
+                server.tls.reload()
+
+        with signals(stop, reload):
+            log.info("collector started", url=server.url, revision=parts.config.in_force.revision)
+            await stop.wait()

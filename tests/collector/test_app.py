@@ -1,0 +1,96 @@
+"""A whole collector: it starts, serves every role, reloads, tells how it does, and stops."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession
+
+from collector.app import run, running
+from collector.control.principal import Kind
+from collector.log.sqlite import SqliteLog
+from collector.settings import CollectorSettings
+from collector.web.server import ServerOptions
+from probes.contract.errors import ConfigError
+from tests.collector.config.services import customer, read_files, site_files, write_yaml
+from tests.collector.web.servers import bearer
+
+
+def _settings(directory: Path, main: Path, **more: Any) -> CollectorSettings:
+    return CollectorSettings(version=1, config=str(main), state=str(directory / "state"), **more)
+
+
+@contextlib.asynccontextmanager
+async def collector(directory: Path) -> AsyncIterator[tuple[Any, ClientSession, dict[str, str]]]:
+    """A collector's parts, a client of it, and an operator's header."""
+    main = site_files(directory)
+    settings = _settings(directory, main)
+    async with running(settings, lambda: read_files(main), "1.2.3", ServerOptions(port=0)) as (
+        parts,
+        server,
+    ):
+        _, token = await parts.tokens.create(Kind.OPERATOR, "ann", who="test")
+        async with ClientSession(base_url=server.url) as client:
+            yield parts, client, bearer(token.reveal())
+
+
+async def test_health_is_told_in_full_to_operators_only(tmp_path: Path) -> None:
+    async with collector(tmp_path) as (parts, client, ann):
+        async with client.get("/api/v1/health") as answer:
+            assert await answer.json() == {"status": "ok"}
+        async with client.get("/api/v1/health", headers=ann) as answer:
+            report = await answer.json()
+        assert set(report["parts"]) == {"agents", "config", "consumers", "log"}
+        revision = parts.config.in_force.revision
+        assert report["parts"]["config"]["detail"]["revision"] == revision
+
+
+async def test_a_bad_file_shows_in_health_with_the_lines_of_check(tmp_path: Path) -> None:
+    async with collector(tmp_path) as (parts, client, ann):
+        file = tmp_path / "etc" / "customers.d" / "acme.yaml"
+        write_yaml(file, customer("acme", tiger=1))
+        assert not await parts.config.reload()
+        async with client.get("/api/v1/health", headers=ann) as answer:
+            report = await answer.json()
+        assert report["status"] == "degraded"
+        [line] = report["parts"]["config"]["problems"]
+        assert line.startswith(f"{file}:")
+        assert "tiger" in line
+
+
+async def test_an_agent_gets_its_work_and_its_neighbour_does_not(tmp_path: Path) -> None:
+    async with collector(tmp_path) as (parts, client, _ann):
+        _, token = await parts.tokens.create(Kind.AGENT, "sfo", who="test")
+        for agent, status in (("sfo", 200), ("lon", 403)):
+            url = f"/api/v1/agents/{agent}/assignment"
+            async with client.get(url, headers=bearer(token.reveal())) as answer:
+                assert answer.status == status
+
+
+async def test_what_time_it_is_goes_into_the_log(tmp_path: Path) -> None:
+    async with collector(tmp_path) as (parts, _client, _ann):
+        await parts.log.wait_past(1)
+        entries = await parts.log.read(0, 10)
+        assert [entry.kind for entry in entries] == ["config", "tick"]
+        assert [entry.seq for entry in entries] == [1, 2]
+
+
+async def test_metrics_are_there_for_operators(tmp_path: Path) -> None:
+    async with collector(tmp_path) as (_parts, client, ann):
+        async with client.get("/metrics") as answer:
+            assert answer.status == 401
+        async with client.get("/metrics", headers=ann) as answer:
+            text = await answer.text()
+        assert 'mailcanary_collector_agent_up{agent="sfo"} 0.0' in text
+
+
+async def test_a_first_start_with_a_bad_configuration_is_an_error(tmp_path: Path) -> None:
+    main = site_files(tmp_path)
+    main.write_text("version: 1\ntiger: 2\n")
+    with pytest.raises(ConfigError, match="tiger"):
+        await run(_settings(tmp_path, main), lambda: read_files(main), "1.2.3")
+    # Nothing of it is left running: the state can be opened by the next one.
+    log = SqliteLog.open(tmp_path / "state" / "log")
+    await log.close()

@@ -1,0 +1,121 @@
+"""``mailcanary collector`` as its user starts it: signals, restarts, errors."""
+
+import json
+import os
+import signal
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.collector.collectors import RunningCollector
+from tests.collector.config.services import customer, site_files, write_yaml
+from tests.servers.process import environment
+from tests.servers.program import MAILCANARY
+
+
+@pytest.fixture
+def collector(tmp_path: Path) -> Iterator[RunningCollector]:
+    found = RunningCollector(tmp_path, site_files(tmp_path))
+    found.start()
+    yield found
+    if found.program.is_running():
+        found.program.kill()
+
+
+def _get(collector: RunningCollector, path: str, token: str) -> Any:
+    headers = {"Authorization": f"Bearer {token}"}
+    request = urllib.request.Request(collector.url + path, headers=headers)  # noqa: S310 - loopback
+    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+        return json.load(answer)
+
+
+def _customers(collector: RunningCollector, token: str) -> list[str]:
+    names: list[str] = _get(collector, "/api/v1/customers", token)["customers"]
+    return names
+
+
+def test_it_serves_and_stops_in_order(collector: RunningCollector) -> None:
+    token = collector.token("operator", "ann")
+    assert _customers(collector, token) == ["acme", "globex"]
+    assert collector.program.stop() == 0
+    assert token not in collector.log.read_text()
+
+
+def test_sighup_and_changed_files_are_seen(collector: RunningCollector, tmp_path: Path) -> None:
+    token = collector.token("operator", "ann")
+    write_yaml(tmp_path / "etc" / "customers.d" / "new.yaml", customer("new"))
+    os.kill(collector.program.pid, signal.SIGHUP)
+    collector.program.wait_for(lambda: "new" in _customers(collector, token), "the new customer")
+    write_yaml(tmp_path / "etc" / "customers.d" / "next.yaml", customer("next"))
+    collector.program.wait_for(lambda: "next" in _customers(collector, token), "the next one")
+
+
+def test_it_goes_on_after_kill_9_with_what_it_knew(
+    collector: RunningCollector, tmp_path: Path
+) -> None:
+    token = collector.token("operator", "ann")
+    revision = _get(collector, "/api/v1/health", token)["parts"]["config"]["detail"]["revision"]
+    collector.program.kill()
+    (tmp_path / "etc" / "mailcanary.yaml").write_text("version: [")
+    collector.start()
+    health = _get(collector, "/api/v1/health", token)
+    assert health["status"] == "degraded"
+    assert health["parts"]["config"]["detail"]["revision"] == revision
+    assert "mailcanary.yaml:2" in health["parts"]["config"]["problems"][0]
+
+
+def test_a_second_collector_on_the_same_state_says_who_has_it(collector: RunningCollector) -> None:
+    done = subprocess.run(
+        [*MAILCANARY, "collector", "--config", str(collector.main), "--state",
+         str(collector.state)],
+        capture_output=True, text=True, check=False, env=environment(), timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert str(collector.program.pid) in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["--listen", "here"], "allowed is ADDRESS:PORT"),
+        (["--settings", "/nonexistent.yaml"], "no such file"),
+        (["--log-level", "loud"], "found 'loud'"),
+    ],
+)
+def test_wrong_options_are_said_in_one_line(options: list[str], text: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*MAILCANARY, "collector", "--state", str(tmp_path), *options],
+        capture_output=True, text=True, check=False, env=environment(), timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert text in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+
+
+def test_a_bad_configuration_is_told_as_check_tells_it(tmp_path: Path) -> None:
+    main = site_files(tmp_path)
+    main.write_text("version: 1\ntiger: 1\nlion: 2\n")
+    done = subprocess.run(
+        [*MAILCANARY, "collector", "--config", str(main), "--state", str(tmp_path / "state")],
+        capture_output=True, text=True, check=False, env=environment(), timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert f"{main}:2: tiger" in done.stderr
+    assert f"{main}:3: lion" in done.stderr
+
+
+def test_a_port_that_is_taken_is_said(collector: RunningCollector, tmp_path: Path) -> None:
+    listen = collector.url.removeprefix("http://")
+    done = subprocess.run(
+        [*MAILCANARY, "collector", "--config", str(collector.main), "--state",
+         str(tmp_path / "other"), "--listen", listen],
+        capture_output=True, text=True, check=False, env=environment(), timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert listen in done.stderr
+    assert "Traceback" not in done.stderr
