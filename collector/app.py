@@ -187,7 +187,7 @@ async def _tick(parts: Parts, standing: Standing) -> None:
         else:
             standing.trouble = None
         standing.bounds = await parts.log.bounds()
-        standing.damaged = parts.log.health().damaged
+        standing.damaged = len(parts.log.health().damaged)
         standing.consumers = await parts.consumers.status()
         await asyncio.sleep(TICK_S)
 
