@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 .DELETE_ON_ERROR:
 
 demo: $(STAMP)
-	$(BIN)/mailcanary demo
+	$(BIN)/mailcanary demo $(DEMO_ARGS)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
