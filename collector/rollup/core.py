@@ -54,6 +54,8 @@ _DECODERS: dict[str, msgspec.json.Decoder[CanaryEvent | Config | Tick]] = {
         ("tick", Tick),
     )
 }
+EVENTS = 64
+"""Events of a canary whose places in the log are kept: far more than an honest agent reports."""
 _MOST = 1 << 63
 K = TypeVar("K")
 V = TypeVar("V")
@@ -164,7 +166,8 @@ class Core:
                 self._config(event)
             else:
                 canary = self._canary(event.canary)
-                canary.cursors.append(entry.cursor)
+                if len(canary.cursors) < EVENTS:
+                    canary.cursors.append(entry.cursor)
                 self._handlers[entry.kind](canary, event)
 
     def _decode(self, entry: Entry) -> CanaryEvent | Config | Tick | None:

@@ -5,7 +5,7 @@ import msgspec
 from probes.contract.outcome import Outcome, Verdict
 
 
-class Newest(msgspec.Struct, frozen=True, array_like=True):
+class Newest(msgspec.Struct, frozen=True):
     """One canary: when it was sent, which it is, and what is known of it.
 
     ``lo_s`` and ``hi_s`` bound its delay, where it has one.

@@ -50,14 +50,24 @@ from collector.web import (
     agents,
     assignments,
     audit,
+    canaries,
     customers,
+    events,
     health,
     metrics,
     openapi,
+    series,
     tokens,
 )
 from collector.web.route import EVERYBODY, Param, Route, own
-from probes.contract.wire import AssignmentDocument, Beat, BeatReply
+from probes.contract.wire import (
+    BATCH_TYPE,
+    MAX_COMPRESSED_BYTES,
+    AssignmentDocument,
+    Beat,
+    BeatReply,
+    Ingested,
+)
 
 _CHANGES = {
     409: "It is in a file that the API does not change",
@@ -161,6 +171,20 @@ ROUTES: tuple[Route, ...] = (
         statuses={304: "The caller has the present version"},
     ),
     Route(
+        "POST",
+        "/api/v1/events",
+        events.take,
+        "An agent hands over a batch of events, gzipped or plain; answered when it is on the disk",
+        # Each batch must be its sender's own, which its header says.
+        roles={Kind.AGENT: None},
+        needs=(events.INGEST,),
+        request=str,
+        request_type=BATCH_TYPE,
+        response=Ingested,
+        headers=(Param("Content-Encoding", "gzip, or left out"),),
+        body_limit=MAX_COMPRESSED_BYTES,
+    ),
+    Route(
         "GET",
         "/api/v1/customers",
         customers.show_all,
@@ -224,5 +248,37 @@ ROUTES: tuple[Route, ...] = (
         needs=(audit.AUDIT,),
         query=audit.Page,
         response=audit.AuditPage,
+    ),
+    Route(
+        "GET",
+        "/api/v1/series",
+        series.show,
+        "What the canaries say, added up per minute, hour or day",
+        roles={Kind.OPERATOR: None, Kind.CUSTOMER: None},
+        needs=(series.ROLLUP,),
+        query=series.SeriesQuery,
+        response=series.SeriesAnswer,
+        statuses={503: "The rollups cannot be read now"},
+    ),
+    Route(
+        "GET",
+        "/api/v1/paths",
+        series.show_paths,
+        "Every path: its newest canaries and its last 15 minutes",
+        roles={Kind.OPERATOR: None, Kind.CUSTOMER: None},
+        needs=(series.ROLLUP,),
+        query=series.PathsQuery,
+        response=series.PathsAnswer,
+        statuses={503: "The rollups cannot be read now"},
+    ),
+    Route(
+        "GET",
+        "/api/v1/canaries/{id}",
+        canaries.show,
+        "The whole story of one canary",
+        roles={Kind.OPERATOR: None, Kind.CUSTOMER: None},
+        needs=(series.ROLLUP,),
+        response=canaries.CanaryStory,
+        statuses={503: "Rollups or log cannot be read now"},
     ),
 )

@@ -21,6 +21,7 @@ from collector.control.agents import AgentRegistry
 from collector.control.audit import Audit
 from collector.control.principal import Kind
 from collector.control.tokens import Tokens
+from collector.rollup.reader import RollupReader
 from collector.web.agents import AGENTS
 from collector.web.app import build_app
 from collector.web.audit import AUDIT
@@ -28,12 +29,16 @@ from collector.web.limits import FailureLimit
 from collector.web.openapi import document
 from collector.web.route import OPERATORS
 from collector.web.routes import ROUTES
+from collector.web.series import ROLLUP
 from collector.web.server import ServerOptions, serving
 from collector.web.tokens import TOKENS
 from tests.collector.control.stores import control_store
+from tests.collector.memory_log import MemoryLog
+from tests.collector.rollup.histories import arrival, intent, log_of, submission
+from tests.collector.rollup.test_recount import roll_up
 from tests.collector.web.servers import bearer, web_services
 
-OWN: tuple[Any, ...] = (TOKENS, AGENTS, AUDIT)
+OWN: tuple[Any, ...] = (TOKENS, AGENTS, AUDIT, ROLLUP)
 SERVED = tuple(route for route in ROUTES if all(key in OWN for key in route.needs))
 ROLES = {(route.method, route.path): route.roles for route in SERVED}
 
@@ -44,7 +49,14 @@ async def parts(directory: Path) -> "AsyncIterator[dict[Any, Any]]":
     async with control_store(directory) as store:
         agents = AgentRegistry(store, 10.0)
         agents.assign(["sfo"])
-        yield {TOKENS: Tokens(store), AGENTS: agents, AUDIT: Audit(store, lambda: 1)}
+        entries = log_of([sent := intent(1), submission(sent), arrival(sent)])
+        roll_up(directory, [entries], [False])
+        yield {
+            TOKENS: Tokens(store),
+            AGENTS: agents,
+            AUDIT: Audit(store, lambda: 1),
+            ROLLUP: RollupReader(directory, MemoryLog(entries)),
+        }
 
 
 async def _serve(directory: Path, begun: "list[str]", ready: threading.Event) -> None:
