@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
-from collections import Counter
-from collections.abc import AsyncIterator
+import math
+import time
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 
 from probes.contract.errors import MailcanaryError
@@ -12,7 +14,7 @@ from probes.contract.errors import MailcanaryError
 class BusyError(MailcanaryError):
     """Come again after ``retry_after_s`` seconds; ``mine`` when only this caller is too much."""
 
-    def __init__(self, text: str, retry_after_s: float, *, mine: bool) -> None:
+    def __init__(self, text: str, retry_after_s: int, *, mine: bool) -> None:
         super().__init__(text)
         self.retry_after_s = retry_after_s
         self.mine = mine
@@ -20,60 +22,145 @@ class BusyError(MailcanaryError):
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """How many batches may be taken in at once, in all and of one agent, and how many may wait."""
+    """How much may be taken in at once.
 
-    working: int = 8
-    waiting: int = 56
+    ``places`` batches in all and ``per_agent`` of one agent, whose bodies together have at most
+    ``body_bytes``; more are turned away. What they unpack to takes at most ``plain_bytes``, and
+    waits its turn. An agent may send ``per_minute`` batches, a minute's worth of them at once.
+    """
+
+    places: int = 64
     per_agent: int = 2
-    retry_after_s: float = 1.0
+    body_bytes: int = 64 << 20
+    plain_bytes: int = 192 << 20
+    per_minute: int = 600
+
+    @classmethod
+    def of(cls, megabytes: int, per_minute: int) -> "Room":
+        """Room within ``megabytes`` MiB, a quarter of it for bodies as they come."""
+        body_bytes = (megabytes << 20) // 4
+        return cls(
+            body_bytes=body_bytes,
+            plain_bytes=(megabytes << 20) - body_bytes,
+            per_minute=per_minute,
+        )
 
 
 class Admission:
-    """Hands out places for batches. Used from one event loop.
+    """Hands out places for batches, and memory to unpack them. Used from one event loop.
 
-    A batch that has a place holds at most its compressed and its plain bound in memory, so the
-    places bound the memory of all.
+    ``turned_away`` counts by reason: ``rate`` and ``agent`` are one agent's doing, ``places`` and
+    ``bytes`` everybody's.
     """
 
-    def __init__(self, room: Room = Room()) -> None:
-        self._room = room
-        self._working = asyncio.Semaphore(room.working)
+    def __init__(
+        self, room: Room | None = None, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._room = room or Room()
+        self._monotonic = monotonic
         self._agents: Counter[str] = Counter()
-        self.turned_away: Counter[str] = Counter()
+        self._due_s: dict[str, float] = {}
+        self._bytes = 0
+        self.memory = Budget(self._room.plain_bytes)
+        self.turned_away = Counter(dict.fromkeys(("rate", "agent", "places", "bytes"), 0))
 
     @property
     def inside(self) -> int:
         """How many batches are being taken in or wait for it."""
         return self._agents.total()
 
-    @contextlib.asynccontextmanager
-    async def place(self, agent: str) -> AsyncIterator[None]:
+    @property
+    def body_bytes(self) -> int:
+        """How many bytes the bodies of those may have together."""
+        return self._bytes
+
+    @contextlib.contextmanager
+    def place(self, agent: str, body_bytes: int) -> Iterator[None]:
         """A place for one batch of ``agent``, from before its body is read until it is answered.
+
+        ``body_bytes`` is the most that the body may have.
 
         Raises:
             BusyError: there is none.
         """
         room = self._room
+        # A body larger than all that is allowed at once still has to get in when it comes alone.
+        size = min(body_bytes, room.body_bytes)
         if self._agents[agent] >= room.per_agent:
-            self.turned_away["agent"] += 1
-            text = f"{agent}: found {room.per_agent} batches under way, allowed is {room.per_agent}"
-            raise BusyError(text, room.retry_after_s, mine=True)
-        if self.inside >= room.working + room.waiting:
-            self.turned_away["all"] += 1
-            text = (
-                f"found {self.inside} batches under way, allowed is {room.working + room.waiting}"
-            )
-            raise BusyError(text, room.retry_after_s, mine=False)
+            raise self._busy("agent", f"{room.per_agent} batches of {agent} under way")
+        if self.inside >= room.places:
+            raise self._busy("places", f"{room.places} batches under way")
+        if self._bytes + size > room.body_bytes:
+            raise self._busy("bytes", f"batches of {self._bytes} bytes under way")
+        self._charge(agent)
         self._agents[agent] += 1
+        self._bytes += size
         try:
             yield
         finally:
+            self._bytes -= size
             self._agents[agent] -= 1
             if not self._agents[agent]:
                 del self._agents[agent]
 
+    def _charge(self, agent: str) -> None:
+        """Count a batch against the agent's rate (generic cell rate algorithm, ITU-T I.371)."""
+        now_s = self._monotonic()
+        due_s = max(now_s, self._due_s.get(agent, now_s))
+        early_s = due_s + 60.0 / self._room.per_minute - now_s - 60.0
+        # A hair: the sum of a minute's worth of steps is not exactly a minute.
+        if early_s > 1e-6:
+            text = f"more than {self._room.per_minute} batches of {agent} a minute"
+            raise self._busy("rate", text, math.ceil(early_s))
+        self._due_s[agent] = due_s + 60.0 / self._room.per_minute
+
+    def _busy(self, why: str, found: str, retry_after_s: int = 1) -> BusyError:
+        self.turned_away[why] += 1
+        mine = why in ("rate", "agent")
+        return BusyError(f"found {found}, which is all that is allowed", retry_after_s, mine=mine)
+
+
+class Budget:
+    """An amount of which parts are held for a time, in the order in which they were asked for."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.free = total
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+
     @contextlib.asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """A turn to unpack and judge, of those who have a place; waits for one."""
-        async with self._working:
+    async def hold(self, amount: int) -> AsyncIterator[None]:
+        """Hold ``amount``, or all there is when it is more than that; waits until it is free."""
+        amount = min(amount, self.total)
+        if self._waiting or amount > self.free:
+            await self._wait(amount)
+        else:
+            self.free -= amount
+        try:
             yield
+        finally:
+            self._give(amount)
+
+    async def _wait(self, amount: int) -> None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((amount, future))
+        try:
+            await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled():
+                self._give(amount)  # it was granted at the very moment when nobody wanted it more
+            else:
+                future.cancel()
+                self._give(0)  # those behind it may fit
+            raise
+
+    def _give(self, amount: int) -> None:
+        self.free += amount
+        while self._waiting:
+            wanted, future = self._waiting[0]
+            if not future.cancelled():
+                if wanted > self.free:
+                    return
+                self.free -= wanted
+                future.set_result(None)
+            self._waiting.popleft()

@@ -9,21 +9,25 @@ _MAX_MEMBERS = 64
 
 
 class BodyError(MailcanaryError, ValueError):
-    """A body that is no batch; the text says what was found and what is allowed."""
+    """A body that is no batch; each line of the text says what was found and what is allowed."""
 
 
 class BodyTooLargeError(BodyError):
     """A body, or what it unpacks to, past its bound."""
 
 
+class PastLimitError(BodyTooLargeError):
+    """It unpacks to more than the caller had room for."""
+
+
 def gunzip(data: bytes, limit: int) -> bytes:
     """The bytes that a gzip stream of a few members holds (RFC 1952 section 2.2).
 
-    At most ``limit`` + 1 bytes are ever made, however many it would unpack to. Releases the
-    interpreter while it works.
+    At most ``limit`` + 1 bytes ever come out, however many it would unpack to; the memory that is
+    needed is up to twice as much. Releases the interpreter while it works.
 
     Raises:
-        BodyTooLargeError: more than ``limit`` bytes would come out.
+        PastLimitError: more than ``limit`` bytes would come out.
         BodyError: no gzip, damaged, cut short, or followed by something else.
     """
     parts: list[bytes] = []
@@ -38,7 +42,7 @@ def gunzip(data: bytes, limit: int) -> bytes:
             raise BodyError(f"body: found damaged gzip ({error}), allowed is gzip") from None
         size += len(part)
         if size > limit:
-            raise BodyTooLargeError(
+            raise PastLimitError(
                 f"body: found more than {limit} bytes when unpacked, allowed is at most {limit}"
             )
         if not member.eof:
@@ -47,4 +51,4 @@ def gunzip(data: bytes, limit: int) -> bytes:
         data = member.unused_data
     if data:
         raise BodyError(f"body: found more than {_MAX_MEMBERS} gzip members, allowed is one stream")
-    return b"".join(parts)
+    return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -1,22 +1,19 @@
 """Whether an event may go into the log, said of each event by itself."""
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import msgspec
 
+from collector.ingest.bounds import Look, look_into
 from collector.log.engine import Batch, DeadLetter, Item
 from probes.contract.events import (
+    KINDS,
     Action,
-    Arrival,
-    Bounce,
     Check,
     Complaint,
     Config,
-    Event,
-    Expiry,
     Heartbeat,
-    Intent,
-    Submission,
     Tick,
     Unknown,
     decode,
@@ -24,20 +21,23 @@ from probes.contract.events import (
 from probes.contract.names import Path
 from probes.contract.wire import MAX_EVENT_BYTES, BatchHeader, Refusal, RefusalReason
 
-_MAX_DETAIL = 300
-_KIND_OF = {
-    Intent: "intent",
-    Submission: "submission",
-    Arrival: "arrival",
-    Expiry: "expiry",
-    Bounce: "bounce",
-    Check: "check",
-    Heartbeat: "heartbeat",
-}
-"""What agents write; everything else that we know is the collector's own."""
-_OWN = (Action, Complaint, Config, Tick)
+MAX_DETAIL = 160
+"""Of a refusal. A batch of nothing but refusals must fit into an answer that agents still read."""
+MAX_KIND = 64
+_LETTER_OF_TOO_LARGE = 4096
+"""Enough to see what it was: it can never be taken in, and would push good events out."""
 
+_OWN = (Action, Complaint, Config, Tick)
+"""What only the collector writes; of all else that we know, agents report."""
+_OF_AGENTS: dict[type[object], tuple[str, Look]] = {
+    kind: (name, look_into(kind)) for name, kind in KINDS.items() if kind not in _OWN
+}
+
+T = TypeVar("T")
 Allows = Callable[[Path], bool]
+_Refused = tuple[RefusalReason, str]
+_Judged = tuple[str, _Refused | None]
+"""The kind of an event that is taken; or why it is not, and what was found."""
 
 
 def judge(header: BatchHeader, lines: Sequence[bytes], allows: Allows, now_ns: int) -> Batch:
@@ -57,13 +57,14 @@ def judge(header: BatchHeader, lines: Sequence[bytes], allows: Allows, now_ns: i
     items: list[Item] = []
     dead: list[DeadLetter] = []
     for seq, line in enumerate(lines, start=header.first_seq):
-        kind, why, detail = _judge(line, header.agent, assigned)
-        if why is None:
+        kind, refused = _judge(line, header.agent, assigned)
+        if refused is None:
             items.append(Item(seq, kind, line))
-        else:
-            refusal = Refusal(seq=seq, reason=why, detail=detail[:_MAX_DETAIL])
-            letter = line[:MAX_EVENT_BYTES]
-            dead.append(DeadLetter(now_ns, header.agent, header.epoch, refusal, letter))
+            continue
+        why, found = refused
+        refusal = Refusal(seq=seq, reason=why, detail=ascii(found)[1:-1][:MAX_DETAIL])
+        kept = line[:_LETTER_OF_TOO_LARGE] if why is RefusalReason.TOO_LARGE else line
+        dead.append(DeadLetter(now_ns, header.agent, header.epoch, refusal, kept))
     return Batch(
         source=header.agent,
         epoch=header.epoch,
@@ -75,39 +76,69 @@ def judge(header: BatchHeader, lines: Sequence[bytes], allows: Allows, now_ns: i
     )
 
 
-_Judged = tuple[str, RefusalReason | None, str]
-"""The kind of an event that is taken; or why it is not, and what was found."""
-
-
-def _judge(line: bytes, agent: str, assigned: Callable[[Path], bool]) -> _Judged:
+def _judge(line: bytes, agent: str, assigned: Allows) -> _Judged:
     if len(line) > MAX_EVENT_BYTES:
         found = f"found {len(line)} bytes, allowed is at most {MAX_EVENT_BYTES}"
-        return "", RefusalReason.TOO_LARGE, found
+        return "", (RefusalReason.TOO_LARGE, found)
     try:
+        if not line.isascii():
+            # The decoder passes over fields that it does not know without a look at their bytes.
+            line.decode()
         event = decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return "", RefusalReason.INVALID, str(error)
+        return "", (RefusalReason.INVALID, str(error))
     if isinstance(event, Unknown):
-        return event.kind, None, ""
-    return _of_agent(event, agent, assigned)
-
-
-def _of_agent(event: Event, agent: str, assigned: Callable[[Path], bool]) -> _Judged:
+        return _unknown(event, agent, assigned)
     if isinstance(event, _OWN):
-        kind = type(event).__name__.lower()
-        return "", RefusalReason.WRONG_KIND, f"found {kind}, allowed is what agents report"
-    kind = _KIND_OF[type(event)]
+        found = f"found {type(event).__name__.lower()}, allowed is what agents report"
+        return "", (RefusalReason.WRONG_KIND, found)
+    kind, look = _OF_AGENTS[type(event)]
+    where = look(event)
+    if where is not None:
+        return "", (RefusalReason.INVALID, f"found a number beyond 64 bits - at `${where}`")
     if isinstance(event, Check | Heartbeat):
-        if event.agent != agent:
-            return "", RefusalReason.WRONG_AGENT, _foreign(event.agent, agent)
-        return kind, None, ""
-    if event.path.agent != agent:
-        return "", RefusalReason.WRONG_AGENT, _foreign(event.path.agent, agent)
-    if not assigned(event.path):
-        found = f"found {event.path}, allowed is a path that was assigned to {agent}"
-        return "", RefusalReason.NOT_ASSIGNED, found
-    return kind, None, ""
+        return kind, _not_its_own(agent, event.agent, None, assigned)
+    return kind, _not_its_own(agent, event.path.agent, event.path, assigned)
 
 
-def _foreign(found: str, agent: str) -> str:
-    return f"found an event of agent {found!r}, allowed is {agent}"
+def _not_its_own(
+    agent: str, named: str | None, path: Path | None, assigned: Allows
+) -> _Refused | None:
+    """Why an event that speaks of agent ``named`` and of ``path`` is not ``agent``'s to report."""
+    if named is not None and named != agent:
+        return RefusalReason.WRONG_AGENT, f"found an event of {named}, allowed is {agent}"
+    if path is not None and not assigned(path):
+        found = f"found {path}, allowed is a path that was assigned to {agent}"
+        return RefusalReason.NOT_ASSIGNED, found
+    return None
+
+
+class _Named(msgspec.Struct, frozen=True):
+    """Whom an event of a kind that is not known speaks of, if it says so as all others do."""
+
+    agent: msgspec.Raw = msgspec.Raw(b"null")
+    path: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_named_decoder = msgspec.json.Decoder(_Named)
+
+
+def _unknown(event: Unknown, agent: str, assigned: Allows) -> _Judged:
+    if not 1 <= len(event.kind) <= MAX_KIND or not event.kind.isprintable():
+        found = f"found the kind {event.kind[:MAX_KIND]!r}, allowed is a word of 1 to {MAX_KIND}"
+        return "", (RefusalReason.INVALID, found)
+    # A later version will know the kind and read what is stored: it must be the agent's own.
+    fields = _named_decoder.decode(event.raw)
+    path = _as(fields.path, Path)
+    for named in (_as(fields.agent, str), None if path is None else path.agent):
+        refused = _not_its_own(agent, named, None, assigned)
+        if refused is not None:
+            return "", refused
+    return event.kind, _not_its_own(agent, None, path, assigned)
+
+
+def _as(raw: msgspec.Raw, kind: type[T]) -> T | None:
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except msgspec.ValidationError:
+        return None

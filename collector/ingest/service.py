@@ -9,12 +9,17 @@ import structlog
 
 from collector.ingest.admission import Admission, Room
 from collector.ingest.batch import read_batch
-from collector.ingest.inflate import BodyError, gunzip
+from collector.ingest.inflate import BodyError, PastLimitError, gunzip
 from collector.ingest.judge import Allows, judge
-from collector.log.engine import Batch, Log
-from probes.contract.wire import MAX_PLAIN_BYTES, BatchHeader, Ingested
+from collector.log.engine import Appended, Batch, Log
+from probes.contract.wire import MAX_PLAIN_BYTES, BatchHeader, Ingested, RefusalReason
 
 log = structlog.get_logger(__name__)
+
+_USUAL_RATIO = 24
+"""Events of one kind pack some ten times; what packs better is unpacked again with more room."""
+_COPIES = 3
+"""A batch lies in memory as a whole, cut into lines, and packed for the log."""
 
 
 class WrongAgentError(BodyError):
@@ -24,8 +29,8 @@ class WrongAgentError(BodyError):
 class Ingest:
     """The way into the log. Used from one event loop.
 
-    ``now_ns`` is the wall clock. ``counters`` only ever grow: ``events_accepted``,
-    ``events_duplicate``, ``events_refused_<reason>``, ``batches``, ``gaps``, ``events_missing``.
+    ``now_ns`` is the wall clock. The counters only ever grow: ``events`` by what became of them
+    (``accepted``, ``duplicate``, ``refused``, ``missing``), ``refused`` by reason.
     """
 
     def __init__(
@@ -33,9 +38,12 @@ class Ingest:
     ) -> None:
         self._log = to
         self._allows = allows
-        self._now_ns = now_ns
-        self.admission = Admission(room or Room())
-        self.counters: Counter[str] = Counter()
+        self.now_ns = now_ns
+        self.admission = Admission(room)
+        self.batches = 0
+        self.gaps = 0
+        self.events = Counter(dict.fromkeys(("accepted", "duplicate", "refused", "missing"), 0))
+        self.refused = Counter(dict.fromkeys(RefusalReason, 0))
         # Unpacking leaves the interpreter to others; judging does not, so more would not help.
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="ingest")
 
@@ -48,56 +56,75 @@ class Ingest:
             BodyError: the body is no batch, too large a one, or another agent's. Nothing was taken.
             LogError: the log cannot take it now. Nothing was taken.
         """
-        loop = asyncio.get_running_loop()
-        async with self.admission.turn():
-            header, batch = await loop.run_in_executor(
-                self._threads, self._read, agent, body, gzipped, received_ns
-            )
-        appended = await self._log.append(batch)
-        refused = [letter.refusal for letter in batch.dead]
-        if appended.gap is not None:
-            self.counters["gaps"] += 1
-            missing = appended.gap.last_seq - appended.gap.first_seq + 1
-            self.counters["events_missing"] += missing
-            log.warning("events are missing", agent=agent, epoch=batch.epoch, gap=appended.gap)
-        self._count(batch, appended.accepted, appended.refused, appended.duplicates)
+        size = len(body)
+        if gzipped:
+            size = min(MAX_PLAIN_BYTES, max(64 << 10, size * _USUAL_RATIO))
+        try:
+            batch, appended = await self._take(agent, body, gzipped, size)
+        except PastLimitError:
+            if size >= MAX_PLAIN_BYTES:
+                raise
+            batch, appended = await self._take(agent, body, gzipped, MAX_PLAIN_BYTES)
+        self._count(batch, appended)
         return Ingested(
-            epoch=header.epoch,
+            epoch=batch.epoch,
             high_water=appended.high_water,
             accepted=appended.accepted,
             duplicates=appended.duplicates,
-            refused=refused,
+            refused=[letter.refusal for letter in batch.dead],
             gap=appended.gap,
             received_at_ns=received_ns,
-            answered_at_ns=self._now_ns(),
+            answered_at_ns=self.now_ns(),
         )
 
-    def _read(
-        self, agent: str, body: bytes, gzipped: bool, received_ns: int
-    ) -> tuple[BatchHeader, Batch]:
-        plain = gunzip(body, MAX_PLAIN_BYTES) if gzipped else body
-        header, lines = read_batch(plain)
-        if header.agent != agent:
-            raise WrongAgentError(
-                f"line 1: agent: found {header.agent!r}, allowed is {agent}, whose token it is"
+    async def _take(
+        self, agent: str, body: bytes, gzipped: bool, limit: int
+    ) -> tuple[Batch, Appended]:
+        loop = asyncio.get_running_loop()
+        # Held until it is on the disk: while that is slow, batches are what fills the memory.
+        async with self.admission.memory.hold(limit * _COPIES):
+            batch = await loop.run_in_executor(
+                self._threads, self._read, agent, body, gzipped, limit
             )
-        return header, judge(header, lines, self._allows, received_ns)
+            return batch, await self._log.append(batch)
 
-    def _count(self, batch: Batch, accepted: int, refused: int, duplicates: int) -> None:
-        self.counters["batches"] += 1
-        self.counters["events_accepted"] += accepted
-        self.counters["events_duplicate"] += duplicates
-        if refused:
-            for letter in batch.dead:
-                self.counters[f"events_refused_{letter.refusal.reason}"] += 1
-            log.warning(
+    def _read(self, agent: str, body: bytes, gzipped: bool, limit: int) -> Batch:
+        # No name for what is unpacked: it is to be gone when its lines are judged.
+        header, lines = read_batch(gunzip(body, limit) if gzipped else body)
+        _check_agent(header, agent)
+        return judge(header, lines, self._allows, self.now_ns())
+
+    def _count(self, batch: Batch, appended: Appended) -> None:
+        self.batches += 1
+        self.events["accepted"] += appended.accepted
+        self.events["duplicate"] += appended.duplicates
+        self.events["refused"] += appended.refused
+        told = log.bind(agent=batch.source, epoch=batch.epoch)
+        if appended.gap is not None:
+            first, last = appended.gap.first_seq, appended.gap.last_seq
+            self.gaps += 1
+            self.events["missing"] += last - first + 1
+            told.warning("events are missing", first=first, last=last)
+        # Duplicates come before what is new; those refused before were counted then.
+        new = batch.dead[len(batch.dead) - appended.refused :]
+        self.refused.update(letter.refusal.reason for letter in new)
+        if new:
+            first_one = new[0].refusal
+            told.warning(
                 "events were refused",
-                agent=batch.source,
-                epoch=batch.epoch,
-                refused=refused,
-                first=batch.dead[0].refusal,
+                events=len(new),
+                first=first_one.seq,
+                reason=str(first_one.reason),
+                detail=first_one.detail,
             )
 
     def close(self) -> None:
         """End the threads."""
         self._threads.shutdown(wait=False)
+
+
+def _check_agent(header: BatchHeader, agent: str) -> None:
+    if header.agent != agent:
+        raise WrongAgentError(
+            f"line 1: agent: found {header.agent}, allowed is {agent}, whose token it is"
+        )

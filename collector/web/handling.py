@@ -1,7 +1,7 @@
 """What handlers share: who asks, what they ask, and the answer."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -66,14 +66,26 @@ def read_query(request: web.Request, form: type[StructT]) -> StructT:
     return query
 
 
-async def read_body(request: web.Request, limit: int | None = None) -> bytes:
+async def read_body(
+    request: web.Request, limit: int | None = None, encodings: Sequence[str] = ("identity",)
+) -> bytes:
     """The whole body, of at most ``limit`` bytes (the route's ``body_limit``), in bounded time.
 
+    It is as it came: whoever allows other ``encodings`` than ``identity`` decodes them.
+
     Raises:
-        Refused: 413 past the limit, 408 when it does not arrive in time, 415 when it is compressed.
+        Refused: 413 past the limit, 408 when it does not arrive in time, 415 when it is encoded in
+            another way.
     """
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise Refused(415, "found a compressed body, allowed is a plain one")
+    # Sent twice, or twice encoded, it is a list, and never one of those allowed.
+    encoding = ", ".join(request.headers.getall("Content-Encoding", ["identity"])).lower()
+    if encoding not in encodings:
+        allowed = ", ".join(encodings)
+        raise Refused(
+            415,
+            f"found a body encoded as {encoding[:80]}, allowed is {allowed}",
+            headers={"Accept-Encoding": allowed},
+        )
     bound = request[ROUTE].body_limit if limit is None else limit
     too_large = Refused(413, f"the body is too large: at most {bound} bytes")
     if request.content_length is not None and request.content_length > bound:

@@ -356,7 +356,10 @@ def decode(data: bytes) -> Event | Unknown:
         msgspec.ValidationError: when a field is missing or of the wrong type.
         msgspec.DecodeError: when ``data`` is not JSON.
     """
-    kind = _kind_decoder.decode(data).kind
-    if kind not in KINDS:
+    try:
+        return _decoder.decode(data)
+    except msgspec.ValidationError:
+        kind = _kind_decoder.decode(data).kind
+        if kind in KINDS:
+            raise
         return Unknown(kind=kind, raw=bytes(data))
-    return _decoder.decode(data)
