@@ -91,7 +91,7 @@ def _give_up() -> None:
 
 
 @contextlib.contextmanager
-def _deadline() -> Iterator[Callable[[], None]]:
+def deadline() -> Iterator[Callable[[], None]]:
     """Gives what to call when stopping begins: a stop that takes too long ends the process."""
     timer = threading.Timer(_STOP_WITHIN_S, _give_up)
     timer.daemon = True
@@ -102,7 +102,7 @@ def _deadline() -> Iterator[Callable[[], None]]:
 
 
 @contextlib.contextmanager
-def _stopping(
+def stopping(
     loop: asyncio.AbstractEventLoop, stop: asyncio.Event, begun: Callable[[], None]
 ) -> Iterator[None]:
     """SIGTERM and SIGINT end the agent in order; a second one ends the process at once.
@@ -183,7 +183,7 @@ def _asker(agent: Agent, loop: asyncio.AbstractEventLoop) -> Callable[[], Heartb
 
 
 @contextlib.contextmanager
-def _metrics(agent: Agent, settings: Settings) -> Iterator[None]:
+def metrics_served(agent: Agent, settings: Settings) -> Iterator[None]:
     if settings.metrics is None:
         yield
         return
@@ -203,7 +203,7 @@ def _metrics(agent: Agent, settings: Settings) -> Iterator[None]:
 
 async def _run(agent: Agent, settings: Settings, begun: Callable[[], None]) -> None:
     stop = asyncio.Event()
-    with _metrics(agent, settings), _stopping(asyncio.get_running_loop(), stop, begun):
+    with metrics_served(agent, settings), stopping(asyncio.get_running_loop(), stop, begun):
         await agent.run(stop)
 
 
@@ -245,7 +245,7 @@ def run(assignment: Assignment, policy: PolicyFile, settings: Settings, version:
     vault = Secrets(policy, os.environ)
     out = open_out(settings.events)
     spool = open_spool_patiently(settings.state)
-    with _deadline() as begun:
+    with deadline() as begun:
         try:
             if out is not None:
                 # A file that holds something else is a mistake to be told now.

@@ -1,0 +1,211 @@
+"""An agent that works for a collector: assignments from it, events and beats to it."""
+
+import asyncio
+import os
+import random
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+import structlog
+
+from agent.assigned.follow import Follower
+from agent.assigned.kept import Assigned, load, save
+from agent.assignment import Assignment
+from agent.backoff import Backoff
+from agent.health import Health
+from agent.shipper.beat import Pulse
+from agent.shipper.client import CollectorClient, Endpoint
+from agent.shipper.failures import ShipError
+from agent.shipper.ship import Shipper
+from agent.spool.writer import Spool
+from probes import trust
+from probes.contract.errors import MailcanaryError, SecretError, SpoolError
+from probes.contract.events import Heartbeat
+from probes.contract.secret import Secret
+from probes.contract.wire import Beat
+
+log = structlog.get_logger(__name__)
+
+_FLUSH_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Collector:
+    """Which collector an agent works for, as the command line says."""
+
+    url: str
+    agent: str
+    token_file: Path | None = None
+    ca_file: Path | None = None
+
+    def endpoint(self, version: str) -> Endpoint:
+        """Where and how to ask it.
+
+        Raises:
+            MailcanaryError: the URL is none, or the CA file cannot be read.
+        """
+        scheme, _, rest = self.url.partition("://")
+        if scheme not in ("http", "https") or not rest or "@" in rest or "?" in rest:
+            raise MailcanaryError(
+                f"--collector: found {self.url!r}, allowed is a URL such as https://HOST:8420"
+            )
+        try:
+            ca_file = None if self.ca_file is None else str(self.ca_file)
+            tls = trust.context(ca_file, strict=True) if scheme == "https" else None
+        except OSError as error:
+            raise MailcanaryError(
+                f"--ca-file: found {self.ca_file} ({error}), allowed is a file of certificates"
+            ) from None
+        return Endpoint(self.url, self.agent, self.token, tls, f"mailcanary/{version}")
+
+    def token(self) -> Secret:
+        """The token as it is now: a new one needs no restart.
+
+        Raises:
+            SecretError: there is none.
+        """
+        if self.token_file is None:
+            text = os.environ.get("MAILCANARY_TOKEN", "")
+            place = "MAILCANARY_TOKEN"
+        else:
+            place = str(self.token_file)
+            try:
+                text = self.token_file.read_text(encoding="ascii")
+            except (OSError, UnicodeDecodeError) as error:
+                raise SecretError(f"{place}: cannot be read as a token ({error})") from None
+        if not text.strip() or len(text.split()) != 1:
+            raise SecretError(
+                f"{place}: found no token, allowed is one word, as `token create` says"
+            )
+        return Secret(text.strip(), "collector token")
+
+
+class Works(Protocol):
+    """The agent, as far as its collector has a say in it."""
+
+    health: Health
+
+    def reassign(self, assignment: Assignment) -> None:
+        """Take a new assignment while running."""
+
+
+def beat_of(heartbeat: Heartbeat, revision: str, shipped_seq: int) -> Beat:
+    """What a beat tells of how the agent does: its heartbeat, without the watermarks."""
+    mailboxes = {
+        name: msgspec.structs.replace(health, watermark_ns=None, watermark_boot_ns=None)
+        for name, health in heartbeat.mailboxes.items()
+    }
+    return Beat(
+        version=heartbeat.version,
+        boot_id=heartbeat.boot_id,
+        started_ns=heartbeat.started_ns,
+        sent_at_ns=heartbeat.at_ns,
+        revision=revision,
+        epoch=heartbeat.spool.epoch,
+        last_seq=heartbeat.spool.last_seq,
+        shipped_seq=shipped_seq,
+        in_flight=heartbeat.in_flight,
+        spool=heartbeat.spool,
+        mailboxes=mailboxes,
+        labels=heartbeat.labels,
+    )
+
+
+async def first_assignment(
+    client: CollectorClient, collector: Collector, state: Path, rng: random.Random
+) -> tuple[Assigned, Assignment]:
+    """The assignment to start with: the kept one, else the collector's, waited for patiently."""
+    kept = load(state, collector.agent, collector.url)
+    if kept is not None:
+        try:
+            return kept, kept.work()
+        except MailcanaryError as error:
+            log.warning("the kept assignment cannot be used", problem=str(error))
+    backoff = Backoff(rng, first_s=1.0, most_s=60.0, jitter=1.0)
+    told = ""
+    while True:
+        try:
+            found = await client.assignment(None, 0.0)
+            if found is not None:
+                assigned = Assigned(*found)
+                work = await asyncio.to_thread(assigned.work)
+                await asyncio.to_thread(save, state, collector.url, assigned)
+                return assigned, work
+        except (MailcanaryError, OSError) as error:
+            if str(error) != told:
+                log.error("no assignment yet: trying again", problem=str(error))  # noqa: TRY400
+            told = str(error)
+        await asyncio.sleep(backoff.next_s())
+
+
+class Remote:
+    """What an agent does for its collector beside measuring."""
+
+    def __init__(
+        self,
+        collector: Collector,
+        client: CollectorClient,
+        agent: Works,
+        spool: Spool,
+        state: Path,
+        known: Assigned,
+        rng: random.Random,
+    ) -> None:
+        self.counters: Counter[str] = Counter()
+        self._agent = agent
+        self._revision = known.document.revision
+        self.shipper = Shipper(
+            collector.agent, spool, client, wall_ns=time.time_ns, rng=rng, counters=self.counters
+        )
+        self._pulse = Pulse(client, self._beat, time.time_ns)
+        self._follower = Follower(state, collector.url, client, self._take, rng, known)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begin to ship, to beat and to follow."""
+        works: dict[str, Callable[[], Awaitable[None]]] = {
+            "shipper": self.shipper.run,
+            "beat": self._pulse.run,
+            "assignment": self._follower.run,
+        }
+        self._tasks = [asyncio.create_task(_supervise(*work)) for work in works.items()]
+
+    async def stop(self) -> None:
+        """Ship what there is, as far as that is possible now, and end."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        try:
+            async with asyncio.timeout(_FLUSH_S):
+                # The second time for what stopping itself had to tell.
+                if await self.shipper.drain() is not None:
+                    log.warning("events stay in the spool for the next start")
+        except (SpoolError, TimeoutError):
+            log.warning("events stay in the spool for the next start")
+
+    def _beat(self) -> Beat:
+        return beat_of(self._agent.health.now(), self._revision, self.shipper.status.shipped_seq)
+
+    def _take(self, assignment: Assignment) -> None:
+        self._agent.reassign(assignment)
+        self._revision = assignment.revision
+
+
+async def _supervise(name: str, work: Callable[[], Awaitable[None]]) -> None:
+    """Run a work for ever; what it meets is logged and costs five seconds."""
+    told = ""
+    while True:
+        try:
+            await work()
+        except (MailcanaryError, ShipError) as error:
+            if str(error) != told:
+                log.error("working for the collector", part=name, problem=str(error))  # noqa: TRY400
+            told = str(error)
+        except Exception:
+            log.exception("a part of the agent failed and is started again", part=name)
+        await asyncio.sleep(5.0)
