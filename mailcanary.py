@@ -54,6 +54,7 @@ COMMANDS: dict[str, Lazy] = {
     "agent": Lazy("agent.cli.agent:agent", "Run an agent: send canaries and read them back."),
     "log": Lazy("collector.cli.log:log", "Check, export, import or back up a collector's log."),
     "token": Lazy("collector.cli.token:token", "Make, list and revoke API tokens."),
+    "show": Lazy("collector.cli.show:show", "Show paths, relays, customers and canaries."),
     "rebuild": Lazy("collector.cli.rebuild:rebuild", "Count a collector's log again."),
     "collector": Lazy("mailcanary:collector", "Run the collector: assignments out, events in."),
     "demo": Lazy("mailcanary:demo", "See an outage on a mail estate of its own, in a minute."),
