@@ -13,6 +13,7 @@ from probes.contract.stages import Reason, Result
 from probes.resolver import Endpoint as Endpoint  # noqa: PLC0414 - part of what this module offers
 from probes.resolver import Lookups, OwnFaultError, literal
 from probes.smtp.model import SmtpTarget, SubmissionError
+from probes.smtp.stalls import Patience
 
 Resolve = Callable[[str, int, int], Awaitable[Sequence[Endpoint]]]
 """From host, port and family (``AF_UNSPEC`` for any) to endpoints, in the order to try them.
@@ -146,7 +147,8 @@ async def connect(
 ) -> socket.socket:
     """The first connection that comes about, the endpoints tried in order (RFC 5321 section 5.1).
 
-    ``limit`` is in seconds and per address. Every failed address is appended to ``attempts``.
+    ``limit`` is in seconds and per address; time for which the loop stands still is not counted.
+    Every failed address is appended to ``attempts``.
 
     Raises:
         SubmissionError: when none comes about; ``unsent`` when that was this host's own fault.
@@ -154,7 +156,7 @@ async def connect(
     for endpoint in endpoints:
         began = monotonic()
         try:
-            async with asyncio.timeout(limit):
+            async with Patience(limit):
                 return await _connect_one(endpoint, source)
         except TimeoutError as error:
             # The kernel's own timeout has an errno, ours has none.

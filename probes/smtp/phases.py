@@ -6,12 +6,14 @@ from types import TracebackType
 from typing import Self
 
 from probes.contract.stages import Stage
+from probes.smtp.stalls import stalls
 
 LATE_S = 0.5
-"""Seconds past its limit at which a stage can only have been held up by this host itself.
+"""Seconds of standing still that tell.
 
-A timer ends every stage at its limit. When the loop was blocked or the machine stood still, timer
-and reply are both there when it goes on, and the timer wins: that is not the relay's silence.
+A stage that is so much past its limit, and past what that was given for the stalls that were seen,
+can only have been held up by this host itself. And a relay that hangs up on a host that has stood
+still for so long has reason to.
 """
 
 
@@ -20,7 +22,8 @@ class Phases:
 
     A context that raises TimeoutError when a stage overruns, as :func:`asyncio.timeout` would. One
     timer serves all stages in turn: most begin and end before it runs out, so it is set anew only
-    then, or for a limit that ends sooner; until then the deadline is a number.
+    then, or for a limit that ends sooner; until then the deadline is a number. A limit is longer by
+    what the loop stands still meanwhile: the reply may be there, and nobody had time to read it.
     """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
@@ -36,12 +39,17 @@ class Phases:
         self._overrun = False
         self._task: asyncio.Task[object] | None = None
         self._cancelling = 0
+        self._stalls = stalls()
+        self._given_s = self._stood_before_s = self._stalls.total_s()
+        self.stood_s = 0.0
+        """Seconds of the stage that was ended last for which the loop stood still."""
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.current_task()
         if self._task is None:
             raise RuntimeError("a submission needs a task of its own")
         self._cancelling = self._task.cancelling()
+        self._stalls.watch()
         return self
 
     async def __aexit__(
@@ -52,6 +60,7 @@ class Phases:
     ) -> None:
         task, self._task = self._task, None
         self._deadline = None
+        self._stalls.unwatch()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -71,10 +80,16 @@ class Phases:
         now = self._monotonic()
         self.seconds[self.stage.value] = now - self._since
         self._since = now
+        self.stood_s = self.standing_s()
+        self._stood_before_s += self.stood_s
+
+    def standing_s(self) -> float:
+        """Seconds of the stage that is going on for which the loop has stood still."""
+        return self._stalls.total_s() - self._stood_before_s
 
     def overran(self) -> bool:
         """Whether the stage that was ended took longer than any relay can make it take."""
-        took = self.seconds.get(self.stage.value, 0.0)
+        took = self.seconds.get(self.stage.value, 0.0) - self.stood_s
         return self.limit is not None and took > self.limit + LATE_S
 
     def limit_to(self, limit: float | None) -> None:
@@ -83,6 +98,7 @@ class Phases:
         if limit is None:
             self._deadline = None
             return
+        self._given_s = self._stalls.total_s()
         self._deadline = deadline = self._loop.time() + limit
         if self._timer is None or deadline < self._timer_at:
             self._set_timer(deadline)
@@ -99,6 +115,12 @@ class Phases:
             return
         # Loops round their timers, so one may ring a moment before its time.
         if self._deadline > self._timer_at:
+            self._set_timer(self._deadline)
+            return
+        total_s = self._stalls.total_s()
+        owed_s, self._given_s = total_s - self._given_s, total_s
+        if owed_s > 0.0:
+            self._deadline += owed_s
             self._set_timer(self._deadline)
             return
         self._overrun = True

@@ -36,8 +36,8 @@ _OUT_OF_STEP = frozenset(
 )
 """After these there is nobody left to say goodbye to, or no telling what would be understood."""
 
-_OURS_IF_LATE = frozenset({Reason.TIMEOUT, Reason.RESET, Reason.CLOSED})
-"""What happens to a connection whose own end stands still; the relay hangs up sooner or later."""
+_HANGS_UP = frozenset({Reason.RESET, Reason.CLOSED})
+"""What a relay does, sooner or later, to a connection whose other end stands still."""
 
 
 @dataclass(slots=True)
@@ -159,10 +159,11 @@ async def _connect(
             endpoints, target.source_address, limit, monotonic, known.attempts
         )
     except SubmissionError as failure:
-        if _own_up(known.attempts, limit) and failure.result is Result.UNREACHABLE:
+        ours = _own_up(known.attempts, limit, phases.standing_s())
+        if ours and failure.result is Result.UNREACHABLE:
             raise _stood_still(limit) from failure
         raise
-    _own_up(known.attempts, limit)
+    _own_up(known.attempts, limit, phases.standing_s())
     phases.end()
 
     known.source = sock.getsockname()[0]
@@ -181,19 +182,25 @@ def _stood_still(limit: float) -> SubmissionError:
 
 def _whose(failure: SubmissionError, phases: Phases) -> SubmissionError:
     """The failure, or this host's own when nobody else can have held the stage up so long."""
-    hung_up = failure.reply is not None and failure.reply.code == 421
-    ours = failure.reason in _OURS_IF_LATE or hung_up
-    if phases.limit is None or not ours or not phases.overran():
+    closing = failure.reply is not None and failure.reply.code == 421
+    hung_up = failure.reason in _HANGS_UP or closing
+    if phases.limit is None or not (hung_up or failure.reason is Reason.TIMEOUT):
         return failure
-    return _stood_still(phases.limit)
+    if hung_up and phases.stood_s > LATE_S:
+        text = f"this agent stood still for {phases.stood_s:.1f} s: {failure.text}"
+        return SubmissionError(Result.UNSENT, Reason.LOCAL, text)
+    return _stood_still(phases.limit) if phases.overran() else failure
 
 
-def _own_up(attempts: list[Attempt], limit: float) -> bool:
-    """Take back the blame for addresses whose attempt outlasted ``limit``; whether one did."""
+def _own_up(attempts: list[Attempt], limit: float, stood_s: float) -> bool:
+    """Take back the blame for addresses whose attempt outlasted ``limit``; whether one did.
+
+    Up to ``stood_s`` seconds the limit was longer, for stalls that were seen.
+    """
     detail = _stood_still(limit).text
     told = [
         msgspec.structs.replace(attempt, reason=Reason.LOCAL, detail=detail)
-        if attempt.elapsed_s > limit + LATE_S
+        if attempt.elapsed_s > limit + stood_s + LATE_S
         else attempt
         for attempt in attempts
     ]

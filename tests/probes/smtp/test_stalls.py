@@ -1,4 +1,4 @@
-"""A host that stands still for longer than a limit does not blame the relay for it."""
+"""A host that stands still, for longer than a limit or not, does not blame the relay for it."""
 
 import asyncio
 import contextlib
@@ -27,15 +27,26 @@ LINES = {
 
 
 class Relay:
-    """A healthy relay outside the loop, which stands still while it replies to one stage.
+    """A relay outside the loop, which stands still while the relay replies to one stage.
 
-    The thread has the loop blocked first and replies then, so reply and timer wait together.
+    The thread has the loop blocked first and replies then, so reply and timer wait together; with
+    ``after_s``, it replies so long after the loop goes on, and if that is ``None``, never.
     """
 
-    def __init__(self, stage: Stage, loop: asyncio.AbstractEventLoop, says: bytes | None) -> None:
+    def __init__(
+        self,
+        stage: Stage,
+        loop: asyncio.AbstractEventLoop,
+        says: bytes | None,
+        stall_s: float = STALL,
+        after_s: float | None = 0.0,
+    ) -> None:
         self._stage = stage
         self._loop = loop
         self._says = says
+        self._stall_s = stall_s
+        self._after_s = after_s
+        self._stopped = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._sockets = [self._listener]
         self.port: int = self._listener.getsockname()[1]
@@ -43,14 +54,18 @@ class Relay:
         self._thread.start()
 
     def _stall(self) -> None:
-        blocked = threading.Event()
+        blocked, goes_on = threading.Event(), threading.Event()
 
         def block() -> None:
             blocked.set()
-            time.sleep(STALL)
+            time.sleep(self._stall_s)
+            goes_on.set()
 
         self._loop.call_soon_threadsafe(block)
         blocked.wait(10)
+        if self._after_s != 0.0:
+            goes_on.wait(10)
+            self._stopped.wait(self._after_s)
 
     def _serve(self) -> None:
         with contextlib.suppress(OSError):
@@ -69,6 +84,7 @@ class Relay:
                     sock.sendall(line + b"\r\n")
 
     def stop(self) -> None:
+        self._stopped.set()
         for sock in self._sockets:
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
@@ -77,8 +93,13 @@ class Relay:
 
 
 @contextlib.contextmanager
-def relay(stage: Stage, says: bytes | None = None) -> Iterator[Relay]:
-    healthy = Relay(stage, asyncio.get_running_loop(), says)
+def relay(
+    stage: Stage,
+    says: bytes | None = None,
+    stall_s: float = STALL,
+    after_s: float | None = 0.0,
+) -> Iterator[Relay]:
+    healthy = Relay(stage, asyncio.get_running_loop(), says, stall_s, after_s)
     try:
         yield healthy
     finally:
@@ -148,3 +169,42 @@ async def test_a_stall_while_resolving(target: TargetOf, mail: Mail) -> None:
         where = target(healthy.port, host="relay.test", **LIMITS)
         report = await send(where, mail, resolve=slow)
     blames_nobody(report, Stage.RESOLVE)
+
+
+LONGER = dict.fromkeys(("connect", "banner", "command", "accept"), 0.8)
+
+
+@pytest.mark.parametrize("stage", [Stage.BANNER, Stage.MAIL, Stage.ACCEPT])
+async def test_a_stall_shorter_than_the_limit_takes_nothing_off_it(
+    target: TargetOf, mail: Mail, stage: Stage
+) -> None:
+    """Nine tenths of the limit went by in the stall, and the relay replied after the rest."""
+    with relay(stage, stall_s=0.7, after_s=0.3) as slow:
+        report = await send(target(slow.port, **LONGER), mail)
+    assert (report.result, report.detail) == (Result.ACCEPTED, None)
+
+
+async def test_a_relay_that_is_silent_is_blamed_all_the_same(target: TargetOf, mail: Mail) -> None:
+    with relay(Stage.MAIL, stall_s=0.3, after_s=None) as dead:
+        report = await send(target(dead.port, **LONGER), mail)
+    assert (report.result, report.stage) == (Result.FAILED, Stage.MAIL)
+    assert (report.reason, report.detail) == (Reason.TIMEOUT, "mail: timed out after 0.8 s")
+
+
+async def test_a_filtered_relay_is_blamed_though_the_agent_stood_still(
+    blackhole: int, target: TargetOf, mail: Mail
+) -> None:
+    asyncio.get_running_loop().call_later(0.1, time.sleep, 0.9)
+    report = await send(target(blackhole, **LIMITS), mail)
+    assert (report.result, report.stage) == (Result.UNREACHABLE, Stage.CONNECT)
+    assert (report.reason, report.detail) == (Reason.TIMEOUT, "connect: timed out after 0.4 s")
+
+
+async def test_a_relay_that_hangs_up_within_the_limit_of_a_host_that_stands_still(
+    target: TargetOf, mail: Mail
+) -> None:
+    with relay(Stage.RCPT, b"421 4.4.2 timeout exceeded", stall_s=0.7) as strict:
+        report = await send(target(strict.port, **LONGER), mail)
+    assert (report.result, report.stage) == (Result.UNSENT, Stage.RCPT)
+    assert report.reason is Reason.LOCAL
+    assert "421" in (report.detail or "") or "timeout exceeded" in (report.detail or "")
