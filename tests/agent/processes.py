@@ -3,10 +3,9 @@
 import asyncio
 import json
 import signal
-import socket
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,14 +95,6 @@ def lay_out(
     return site
 
 
-def free_port() -> int:
-    """A port that is free now."""
-    with closing(socket.socket()) as listening:
-        listening.bind(("127.0.0.1", 0))
-        port: int = listening.getsockname()[1]
-        return port
-
-
 class Running:
     """A process under way."""
 
@@ -141,11 +132,16 @@ class Running:
 
 
 @asynccontextmanager
-async def running(site: Site, *options: str, stdout: int | None = None) -> AsyncIterator[Running]:
-    """Start an agent; kill it at the end if it still runs. Events go to ``stdout`` if given."""
+async def running(
+    site: Site, *options: str, stdout: int | None = None, under: Sequence[str] = ()
+) -> AsyncIterator[Running]:
+    """Start an agent; kill it at the end if it still runs. Events go to ``stdout`` if given.
+
+    ``under`` is a command that becomes the agent, such as a tracer that stays in the background.
+    """
     events = str(site.events) if stdout is None else "-"
     arguments = [
-        sys.executable, "-m", "mailcanary", "agent", "--config", str(site.config),
+        *under, sys.executable, "-m", "mailcanary", "agent", "--config", str(site.config),
         "--state", str(site.state), "--events", events, *options,
     ]  # fmt: skip
     process = await asyncio.create_subprocess_exec(

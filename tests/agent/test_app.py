@@ -3,10 +3,9 @@
 import asyncio
 import resource
 import signal
-import subprocess
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from socket import create_server
 
@@ -20,7 +19,9 @@ from agent.spool.schema import FILE_NAME
 from lab.estate import Estate
 from probes.contract.errors import SpoolError
 from tests.agent.fakes import assignment
-from tests.agent.processes import Running, Site, free_port, lay_out, running
+from tests.agent.processes import Running, Site, lay_out, running
+from tests.disks import fill, small_disk
+from tests.ports import free_port
 
 
 def test_events_go_to_a_file_to_standard_output_or_nowhere(tmp_path: Path) -> None:
@@ -141,24 +142,9 @@ async def test_events_that_cannot_be_handed_over_stay_in_the_spool(
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 512 KiB; only root can have one."""
-    directory = tmp_path / "state"
-    directory.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(directory)]
-    if subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("needs the right to mount a tmpfs")
-    yield directory
-    subprocess.run(["umount", str(directory)], check=True)
-
-
-def fill(disk: Path) -> Path:
-    """Leave no room on the disk; the file that takes it."""
-    filler = disk / "filler"
-    # Others write meanwhile, so how much room there is cannot be asked before.
-    with filler.open("wb", buffering=0) as stream, suppress(OSError):
-        while True:
-            stream.write(bytes(4096))
-    return filler
+    """The state directory on a file system of 512 KiB."""
+    with small_disk(tmp_path / "state", "512k") as directory:
+        yield directory
 
 
 async def test_a_full_disk_at_the_start_is_waited_for(

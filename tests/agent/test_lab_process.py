@@ -23,7 +23,8 @@ from probes.contract.events import CanaryEvent, Intent, Submission, decode
 from probes.contract.outcome import Outcome, tell
 from probes.contract.stages import Reason, Result, Stage
 from tests.agent.labs import CANARY_EVENTS, quick_relay
-from tests.agent.processes import ROOT, SIGNING_KEY, Site, free_port, lay_out, running
+from tests.agent.processes import ROOT, SIGNING_KEY, Site, lay_out, running
+from tests.ports import free_port
 
 A1, A2, BOX = "relay-a1", "relay-a2", "acme/inbox"
 

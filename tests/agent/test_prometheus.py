@@ -7,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from agent.prometheus import families, serve
 from probes.contract.events import Heartbeat, MailboxHealth, SpoolHealth
-from tests.agent.processes import free_port
+from tests.ports import free_port
 
 BEAT = Heartbeat(
     agent="sfo",

@@ -1,7 +1,6 @@
 """The real agent as a process, with a configuration, a policy and secrets for an estate."""
 
 import base64
-import socket
 import subprocess
 import urllib.request
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -137,14 +136,6 @@ class RunningAgent:
             text: bytes = answer.read()
         (self.workplace.directory / f"{self.name}.metrics").write_bytes(text)
         return text.decode()
-
-
-def free_port() -> int:
-    """A TCP port of the loopback interface that nobody listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-    return port
 
 
 def run_to_end(command: Sequence[str], *, timeout: float = 90) -> subprocess.CompletedProcess[str]:

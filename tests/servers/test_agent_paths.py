@@ -6,9 +6,10 @@ import pytest
 
 from probes.contract.message import message_id
 from probes.contract.outcome import Outcome, Timing
+from tests.ports import free_port
 from tests.servers.accounts import assert_true
 from tests.servers.agent_config import config_words, customer_words, relay_words
-from tests.servers.agents import Crew, free_port
+from tests.servers.agents import Crew
 from tests.servers.arrivals import Arrivals
 from tests.servers.estate import MONITOR_DOMAIN, ServerEstate
 from tests.servers.journal import Canary

@@ -1,6 +1,5 @@
 """Opening the spool: locks, damage, versions, and disks that cannot be used."""
 
-import contextlib
 import os
 import sqlite3
 import subprocess
@@ -22,6 +21,7 @@ from agent.spool.schema import (
 from agent.spool.store import Store
 from probes.contract.errors import SpoolError
 from probes.contract.events import Tick
+from tests.disks import fill, small_disk
 
 NOBODY = 65534
 
@@ -208,23 +208,9 @@ def test_a_directory_that_cannot_be_written_to_is_refused(unprivileged: Path) ->
 
 @pytest.fixture
 def tiny_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 256 KiB; only root can have one."""
-    directory = tmp_path / "disk"
-    directory.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(directory)]
-    if subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("needs the right to mount a tmpfs")
-    yield directory
-    subprocess.run(["umount", str(directory)], check=True)
-
-
-def fill(disk: Path) -> Path:
-    """Leave no room on the disk; the file that takes it."""
-    filler = disk / "filler"
-    with filler.open("wb", buffering=0) as stream, contextlib.suppress(OSError):
-        while True:
-            stream.write(b"x" * 4096)
-    return filler
+    """A file system of 256 KiB."""
+    with small_disk(tmp_path / "disk", "256k") as directory:
+        yield directory
 
 
 def test_a_full_disk_is_told_from_other_troubles(tiny_disk: Path) -> None:
