@@ -1,30 +1,17 @@
 """The systemd unit: accepted by systemd, hardened, and in step with the command that it starts."""
 
 import shlex
-import shutil
 import subprocess
 import sys
-from collections import defaultdict
 from pathlib import Path
 
 import pytest
 
 from agent.app import _STOP_WITHIN_S
 from probes.contract.units import parse_duration
+from tests.deploy.unit import ROOT, UNIT, program, settings
 
-ROOT = Path(__file__).parents[2]
-UNIT = ROOT / "deploy" / "mailcanary-agent.service"
-
-
-def settings() -> dict[str, list[str]]:
-    """Every setting of the unit with its values, continuation lines joined."""
-    found: defaultdict[str, list[str]] = defaultdict(list)
-    for line in UNIT.read_text().replace("\\\n", " ").splitlines():
-        if line and line[0] not in "#[":
-            key, _, value = line.partition("=")
-            found[key].append(value)
-    return dict(found)
-
+ANALYZE = ("systemd-analyze", "systemd")
 
 HARDENED = {
     "NoNewPrivileges": "yes",
@@ -63,8 +50,8 @@ def test_it_is_given_the_time_that_it_takes_to_stop() -> None:
 
 def test_the_command_line_is_one_that_the_agent_understands(tmp_path: Path) -> None:
     [line] = settings()["ExecStart"]
-    program, *arguments = shlex.split(line.replace("${STATE_DIRECTORY}", str(tmp_path)))
-    assert program == "/opt/mailcanary/bin/mailcanary"
+    command, *arguments = shlex.split(line.replace("${STATE_DIRECTORY}", str(tmp_path)))
+    assert command == "/opt/mailcanary/bin/mailcanary"
     arguments = [text.replace("/etc/mailcanary", str(tmp_path)) for text in arguments]
     done = subprocess.run(
         [sys.executable, "-m", "mailcanary", *arguments],
@@ -75,9 +62,6 @@ def test_the_command_line_is_one_that_the_agent_understands(tmp_path: Path) -> N
     assert done.stderr.startswith(f"{tmp_path}/mailcanary.yaml: found no such file")
 
 
-ANALYZE = shutil.which("systemd-analyze")
-
-
 @pytest.fixture
 def installed(tmp_path: Path) -> Path:
     """The unit with a program that is there."""
@@ -86,15 +70,13 @@ def installed(tmp_path: Path) -> Path:
     return copy
 
 
-@pytest.mark.skipif(ANALYZE is None, reason="systemd is not installed")
 def test_systemd_finds_nothing_wrong_with_it(installed: Path) -> None:
-    command = [str(ANALYZE), "verify", "--man=no", str(installed)]
+    command = [program(*ANALYZE), "verify", "--man=no", str(installed)]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.skipif(ANALYZE is None, reason="systemd is not installed")
 def test_systemd_finds_it_little_exposed(installed: Path) -> None:
-    command = [str(ANALYZE), "security", "--offline=true", "--threshold=15", str(installed)]
+    command = [program(*ANALYZE), "security", "--offline=true", "--threshold=15", str(installed)]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
