@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +16,16 @@ import structlog
 from collector.assembly import Parts, assembled
 from collector.config.files import ReadFiles
 from collector.control.upkeep import keep_up
-from collector.log.engine import Bounds, LogError, Retention
+from collector.ingest.metrics import IngestCollector
+from collector.log.engine import LogError, Retention
 from collector.settings import CollectorSettings, MetricsAccess
-from collector.web import agents, assignments, audit, customers, tokens
+from collector.web import agents, assignments, audit, customers, events, series, tokens
 from collector.web.app import WebServices, build_app
 from collector.web.fleet_metrics import FleetCollector
 from collector.web.health import Finding, Health
 from collector.web.limits import FailureLimit
 from collector.web.metrics import Metrics
+from collector.web.part_metrics import LogFigures, PartCollector, missing_by_source
 from collector.web.server import Certificate, ServerOptions, Serving, serving
 from probes.contract.errors import MailcanaryError
 from probes.contract.events import Tick
@@ -43,16 +46,22 @@ class Standing:
     """How log and consumers stood when last looked at: health must not wait for a disk."""
 
     def __init__(self) -> None:
-        self.bounds: Bounds | None = None
+        self.log: LogFigures | None = None
         self.consumers: list[ConsumerStatus] = []
         self.trouble: str | None = None
-        self.damaged = 0
+
+    def write_failed(self, error: str | None) -> None:
+        """Why the log takes nothing, or ``None`` when it does: told also when no look succeeds."""
+        self.trouble = error
+        if self.log is not None:
+            self.log = replace(self.log, up=error is None)
 
     def of_log(self) -> Finding:
         """The log for the collector's health."""
-        bounds, trouble = self.bounds, self.trouble
+        trouble, damaged = self.trouble, 0
         detail: dict[str, Any] = {}
-        if bounds is not None:
+        if self.log is not None:
+            bounds, damaged = self.log.bounds, len(self.log.health.damaged)
             detail = {
                 "first": bounds.first,
                 "last": bounds.last,
@@ -61,8 +70,8 @@ class Standing:
                 "dead_letters": bounds.dead_letters,
             }
         problems = [] if trouble is None else [trouble]
-        if self.damaged:
-            problems.append(f"{self.damaged} damaged segments were set aside; see docs/log.md")
+        if damaged:
+            problems.append(f"{damaged} damaged segments were set aside; see docs/log.md")
         return Finding(ok=trouble is None, problems=problems, detail=detail)
 
     def of_consumers(self) -> Finding:
@@ -101,6 +110,8 @@ def web_services(parts: Parts, standing: Standing, version: str) -> WebServices:
     health.add("consumers", standing.of_consumers)
     health.add("agents", lambda: agents.finding(parts.agents))
     metrics.registry.register(FleetCollector(parts.agents))
+    metrics.registry.register(IngestCollector(parts.ingest))
+    metrics.registry.register(PartCollector(parts.config, standing))
     return WebServices(
         tokens=parts.tokens,
         metrics=metrics,
@@ -119,6 +130,8 @@ def services(parts: Parts) -> "dict[web.AppKey[Any], Any]":
         assignments.CONFIG: parts.config,
         audit.AUDIT: parts.audit,
         customers.CUSTOMERS: parts.customers,
+        events.INGEST: parts.ingest,
+        series.ROLLUP: parts.rollup,
         tokens.TOKENS: parts.tokens,
     }
 
@@ -183,11 +196,16 @@ async def _tick(parts: Parts, standing: Standing) -> None:
         except LogError as error:
             if standing.trouble is None:
                 log.error("the log takes nothing", error=str(error))  # noqa: TRY400 - no bug of ours
-            standing.trouble = str(error)
+            standing.write_failed(str(error))
         else:
-            standing.trouble = None
-        standing.bounds = await parts.log.bounds()
-        standing.damaged = len(parts.log.health().damaged)
+            standing.write_failed(None)
+        standing.log = LogFigures(
+            looked_ns=time.time_ns(),
+            up=standing.trouble is None,
+            bounds=await parts.log.bounds(),
+            health=parts.log.health(),
+            missing=missing_by_source(await parts.log.marks()),
+        )
         standing.consumers = await parts.consumers.status()
         await asyncio.sleep(TICK_S)
 

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
+
 from collector.config.customer_files import CustomerFiles
 from collector.config.customers import Customers
 from collector.config.files import ReadFiles
@@ -22,7 +24,10 @@ from collector.log.sqlite import SqliteLog
 from collector.log.store import Limits as SegmentLimits
 from collector.own_events import OwnEvents
 from collector.rollup.consumer import RollupConsumer
+from collector.rollup.reader import RollupReader
 from collector.settings import CollectorSettings
+
+told = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,7 @@ class Parts:
     audit: Audit
     ingest: Ingest
     consumers: Consumers
+    rollup: RollupReader
 
 
 @contextlib.asynccontextmanager
@@ -83,11 +89,12 @@ async def assembled(
             audit=audit,
             ingest=ingest,
             consumers=consumers,
+            rollup=RollupReader(state, log),
         )
 
 
 def _consumers(state: Path) -> Sequence[Consumer]:
-    return (RollupConsumer(state),)
+    return (RollupConsumer(state, lambda text: told.warning("rollups", told=text)),)
 
 
 def _segments(settings: CollectorSettings) -> SegmentLimits:
