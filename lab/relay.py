@@ -1,44 +1,28 @@
 """One relay node: accepts mail, queues it, and delivers it to its destination over TCP."""
 
-import asyncio
 import random
 from collections.abc import Callable
 
 from lab.board import Board
 from lab.destination import Destination
-from lab.dialogue import Dialogue
 from lab.directory import Directory
 from lab.dsn import Action, Report, build_dsn
-from lab.faults import (
-    ClockSkew,
-    DelayNotice,
-    Duplicate,
-    InboundFiltered,
-    Lose,
-    PortClosed,
-    Side,
-    WrongEgress,
-)
-from lab.listener import Listener, Mode
+from lab.faults import DelayNotice, Duplicate, InboundFiltered, Lose, Side, WrongEgress
 from lab.outbound import Attempted, End, Route, deliver
 from lab.queue import Entry, MailQueue
-from lab.received import (
-    NS_PER_S,
-    Client,
-    QueueIds,
-    date_field,
-    header_value,
-    received_field,
-)
-from lab.smtpd import DropConnection, LabSmtp, Recipient, SmtpdOptions, Transaction
+from lab.received import NS_PER_S, Client, date_field, header_value
+from lab.server import MailServer
+from lab.smtpd import Recipient, SmtpdOptions, Transaction
 from lab.specs import RelaySpec
 from lab.truth import Acceptance, Bounced, Loss, Pulse, Truth
 from probes.contract.config.models import RelayTls
-from probes.contract.stages import Stage
 
 
-class Relay:
+class Relay(MailServer):
     """A relay and its destination. ``host``, ``port`` and ``egress`` are what a config names."""
+
+    side = Side.RELAY
+    filtered_by = InboundFiltered
 
     def __init__(
         self,
@@ -54,29 +38,29 @@ class Relay:
         clock: Callable[[], int],
         rng: random.Random,
     ) -> None:
-        self.spec = spec
-        self.name = spec.name
-        self.hostname = spec.hostname or f"{spec.name}.lab.example"
-        self.egress = egress
-        self.destination = destination
-        self._board = board
-        self._directory = directory
-        self._truth = truth
-        self._pulse = pulse
-        self._clock = clock
-        self._ids = QueueIds()
-        self._dialogue = Dialogue(
-            spec.name, Side.RELAY, board=board, directory=directory, clock=clock
-        )
-        self._options = SmtpdOptions(
-            hostname=self.hostname,
+        implicit = spec.tls is RelayTls.IMPLICIT
+        options = SmtpdOptions(
+            hostname=spec.hostname or f"{spec.name}.lab.example",
             dsn=True,
-            starttls=spec.tls_context if spec.tls is not RelayTls.IMPLICIT else None,
+            starttls=None if implicit else spec.tls_context,
             require_starttls=spec.tls is RelayTls.STARTTLS,
             users=spec.users,
         )
-        implicit = spec.tls_context if spec.tls is RelayTls.IMPLICIT else None
-        self._listener = Listener(host, self._protocol, tls=implicit)
+        super().__init__(
+            spec.name,
+            host,
+            options,
+            board=board,
+            directory=directory,
+            truth=truth,
+            pulse=pulse,
+            clock=clock,
+            tls=spec.tls_context if implicit else None,
+        )
+        self.spec = spec
+        self.name = spec.name
+        self.egress = egress
+        self.destination = destination
         self._queue = MailQueue(
             spec.name,
             board=board,
@@ -86,16 +70,6 @@ class Relay:
             rng=rng,
             attempt=self._attempt,
         )
-
-    @property
-    def host(self) -> str:
-        """The address that the relay accepts mail on."""
-        return self._listener.host
-
-    @property
-    def port(self) -> int:
-        """The port that the relay accepts mail on."""
-        return self._listener.port
 
     @property
     def queue(self) -> list[Entry]:
@@ -109,46 +83,27 @@ class Relay:
     def start(self) -> None:
         """Listen, the destination too."""
         self.destination.start()
-        self._listener.start()
+        super().start()
 
     async def close(self) -> None:
         """Stop all; what is in the queue is forgotten."""
-        await self._listener.close()
+        await super().close()
         await self._queue.close()
         await self.destination.close()
 
     def refresh(self) -> None:
-        """Look at the fault board again."""
-        if self._board.find(InboundFiltered, relay=self.name):
-            mode = Mode.FILTERED
-        elif self._board.find(PortClosed, relay=self.name, at=Side.RELAY):
-            mode = Mode.CLOSED
-        else:
-            mode = Mode.OPEN
-        self._listener.set_mode(mode)
+        """Look at the fault board again; the destination and the queue too."""
+        super().refresh()
         self.destination.refresh()
         self._queue.refresh()
 
-    async def before(
-        self, stage: Stage, client: Client, deal: Transaction | None, recipient: str | None
-    ) -> str | None:
-        """The policy's word before a reply."""
-        return await self._dialogue.before(stage, client, deal, recipient)
-
-    async def message(self, client: Client, deal: Transaction, content: bytes) -> str:
-        """Take a message over; the reply names its queue id, as Postfix does."""
-        refusal, dropped = await self._dialogue.at_final_dot(client, deal)
-        if refusal is not None:
-            return refusal
-        now_ns = self._clock()
-        queue_id = self._ids.next(now_ns)
+    async def _take_over(
+        self, client: Client, deal: Transaction, content: bytes, queue_id: str, now_ns: int
+    ) -> None:
         for recipient in deal.recipients:
-            self._take_over(client, deal, recipient, content, queue_id, now_ns)
-        if dropped:
-            raise DropConnection
-        return f"250 2.0.0 Ok: queued as {queue_id}"
+            self._accept(client, deal, recipient, content, queue_id, now_ns)
 
-    def _take_over(
+    def _accept(
         self,
         client: Client,
         deal: Transaction,
@@ -157,15 +112,7 @@ class Relay:
         queue_id: str,
         now_ns: int,
     ) -> None:
-        skew = self._board.find(ClockSkew, relay=self.name, at=Side.RELAY)
-        stamped_ns = now_ns + round(skew.seconds * NS_PER_S) if skew else now_ns
-        field = received_field(
-            client,
-            by=self.hostname,
-            queue_id=queue_id,
-            recipient=recipient.address,
-            at_ns=stamped_ns,
-        )
+        field = self._received(client, queue_id, recipient.address, now_ns)
         self._enqueue(
             Entry(
                 queue_id=queue_id,
@@ -296,7 +243,3 @@ class Relay:
                 accepted_ns=now_ns,
             )
         )
-
-    def _protocol(self, listener: Listener) -> asyncio.BaseProtocol:
-        protocol: asyncio.BaseProtocol = LabSmtp(self, self._options, listener.opened)
-        return protocol
