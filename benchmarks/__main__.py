@@ -17,6 +17,7 @@ BENCHMARKS = {
     "plan": "plan 1,000 customers x 100 relays",
     "schedule": "100,000 paths: send-time error and CPU",
     "rollup": "events a second that the rollup counts",
+    "ingest": "events a second into one collector process over HTTP",
     "roundtrips": "CPU and memory per canary, through Postfix and Dovecot",
     "accuracy": "observed delays against inotify, through Postfix and Dovecot",
 }

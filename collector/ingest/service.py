@@ -16,8 +16,8 @@ from probes.contract.wire import MAX_PLAIN_BYTES, BatchHeader, Ingested, Refusal
 
 log = structlog.get_logger(__name__)
 
-_USUAL_RATIO = 24
-"""Events of one kind pack some ten times; what packs better is unpacked again with more room."""
+_USUAL_RATIO = 40
+"""Events pack some twenty times; what packs better is unpacked again with more room."""
 _COPIES = 3
 """A batch lies in memory as a whole, cut into lines, and packed for the log."""
 
