@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.servers.process import environment
@@ -26,10 +27,12 @@ class RunningCollector:
     It listens on the port that the first start found free, so that agents find it again.
     """
 
-    def __init__(self, directory: Path, main: Path) -> None:
+    def __init__(self, directory: Path, main: Path, under: Sequence[str] = ()) -> None:
+        """``under`` is the beginning of a command line that runs the rest, as ``strace`` does."""
         self.state = directory / "collector"
         self.log = directory / "collector.log"
         self.main = main
+        self._under = under
         self._port = 0
         self._starts = 0
         self.program = self._program()
@@ -37,7 +40,8 @@ class RunningCollector:
     def _program(self) -> Program:
         options: list[str | Path] = ["--config", self.main, "--state", self.state]
         listen = ["--listen", f"127.0.0.1:{self._port}"]
-        return Program("collector", [*MAILCANARY, "collector", *options, *listen], self.log)
+        command = [*self._under, *MAILCANARY, "collector", *options, *listen]
+        return Program("collector", command, self.log)
 
     @property
     def url(self) -> str:

@@ -1,4 +1,4 @@
-"""The systemd unit as the tests of it read it, and the programs that these tests need."""
+"""The systemd units as the tests of them read them, and the programs that these tests need."""
 
 import os
 import shutil
@@ -11,12 +11,13 @@ from tests.servers.requirements import verdict
 
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "deploy" / "mailcanary-agent.service"
+COLLECTOR = ROOT / "deploy" / "mailcanary-collector.service"
 
 
-def settings() -> dict[str, list[str]]:
-    """Every setting of the unit with its values, continuation lines joined."""
+def settings(unit: Path = UNIT) -> dict[str, list[str]]:
+    """Every setting of a unit with its values, continuation lines joined."""
     found: defaultdict[str, list[str]] = defaultdict(list)
-    for line in UNIT.read_text().replace("\\\n", " ").splitlines():
+    for line in unit.read_text().replace("\\\n", " ").splitlines():
         if line and line[0] not in "#[":
             key, _, value = line.partition("=")
             found[key].append(value)
