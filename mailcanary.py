@@ -48,7 +48,7 @@ class Lazy:
 COMMANDS: dict[str, Lazy] = {
     "init": Lazy("agent.cli.init:init", "Write a commented starter configuration."),
     "check": Lazy("agent.cli.check:check", "Check a configuration and print its canary rates."),
-    "schema": Lazy("agent.cli.schema:schema", "Print the JSON Schema of config or events."),
+    "schema": Lazy("mailcanary:schema", "Print the JSON Schema of a file or of the events."),
     "doctor": Lazy("agent.cli.doctor:doctor", "Try everything that a configuration names."),
     "probe": Lazy("agent.cli.probe:probe", "Send one canary per selected path, now."),
     "agent": Lazy("agent.cli.agent:agent", "Run an agent: send canaries and read them back."),
@@ -223,6 +223,26 @@ def collector(
     logs.configure(level=log_level)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(run(chosen, _files_of(Path(chosen.config)), __version__))
+
+
+def schema(
+    of: Annotated[
+        str,
+        typer.Argument(
+            metavar="[config|customer|policy|events|collector]",
+            help="config: main file; customer: in customers.d; policy: an agent's; events; "
+            "collector: its settings",
+        ),
+    ],
+) -> None:
+    """Print the JSON Schema of the files that mailcanary reads, or of the events, for editors."""
+    from agent.cli.schema import SchemaOf, as_text, schema_text
+    from collector.settings import settings_schema
+
+    allowed = [*SchemaOf, "collector"]
+    if of not in allowed:
+        raise typer.BadParameter(f"found {of!r}, allowed is {', '.join(allowed)}", param_hint="OF")
+    typer.echo(as_text(settings_schema()) if of == "collector" else schema_text(SchemaOf(of)))
 
 
 @contextlib.asynccontextmanager

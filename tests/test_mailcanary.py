@@ -46,6 +46,23 @@ def test_every_command_loads_and_explains_itself(name: str) -> None:
     assert "Usage:" in shown.stdout
 
 
+@pytest.mark.parametrize("of", ["config", "customer", "policy", "events", "collector"])
+def test_a_published_schema_is_what_the_command_prints(of: str) -> None:
+    """If not: ``mailcanary schema NAME > docs/schema/NAME.schema.json``."""
+    shown = run("schema", of)
+    published = Path(__file__).parents[1] / "docs" / "schema" / f"{of}.schema.json"
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert shown.stdout == published.read_text(encoding="utf-8")
+
+
+def test_an_unknown_schema_is_wrong_usage() -> None:
+    shown = run("schema", "nonsense")
+    assert shown.returncode == 2
+    assert "found 'nonsense', allowed is config, customer, policy, events, collector" in " ".join(
+        shown.stderr.replace("│", " ").split()
+    )
+
+
 GROUP = """
 import typer
 

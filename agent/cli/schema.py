@@ -1,10 +1,8 @@
-"""``mailcanary schema``: JSON Schemas of the files and of the events."""
+"""JSON Schemas of an agent's files and of the events, for ``mailcanary schema``."""
 
 import json
 from enum import StrEnum
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from agent.policy.models import PolicyFile
 from probes.contract.config.schema import config_schema, customer_schema, file_schema
@@ -34,14 +32,9 @@ _SCHEMAS = {
 
 def schema_text(of: SchemaOf) -> str:
     """The schema as the command prints it and as ``docs/schema`` holds it."""
-    return json.dumps(_SCHEMAS[of](), indent=2, ensure_ascii=False)
+    return as_text(_SCHEMAS[of]())
 
 
-def schema(
-    of: Annotated[
-        SchemaOf,
-        typer.Argument(help="config: main file; customer: in customers.d; policy; events"),
-    ],
-) -> None:
-    """Print the JSON Schema of the configuration, a customer's file, the policy, or the events."""
-    typer.echo(schema_text(of))
+def as_text(schema: dict[str, Any]) -> str:
+    """A schema as ``mailcanary schema`` prints every one."""
+    return json.dumps(schema, indent=2, ensure_ascii=False)
