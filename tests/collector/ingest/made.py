@@ -46,9 +46,10 @@ def check(agent: str = "sfo", at_ns: int = NOW_NS) -> Event:
     return Check(agent=agent, probe="dns", at_ns=at_ns, ok=True)
 
 
-def lines(first: int, last: int) -> list[bytes]:
+def lines(first: int, last: int, agent: str = "sfo") -> list[bytes]:
     """Good events, one for each number."""
-    return [encode(intent(number)) for number in range(first, last + 1)]
+    path = Path(agent, PATH.relay, PATH.mailbox)
+    return [encode(intent(number, path)) for number in range(first, last + 1)]
 
 
 def header(count: int, first: int = 1, agent: str = "sfo", epoch: str = "e1") -> BatchHeader:

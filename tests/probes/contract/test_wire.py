@@ -1,13 +1,19 @@
 """What agents and collector say to each other: the batch's form, and two clocks compared."""
 
+import re
+from pathlib import Path
+
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from probes.contract.wire import (
+    MAX_BATCH_EVENTS,
+    WIRE_VERSION,
     BatchHeader,
     Ingested,
+    ProblemDetails,
     Refusal,
     RefusalReason,
     encode_batch,
@@ -67,3 +73,34 @@ def test_the_true_offset_lies_within_half_the_round_trip(
 
 def test_a_clock_that_was_set_meanwhile_gives_no_negative_round_trip() -> None:
     assert read_clock(100, 0, 200, 150).round_trip_s == 0.0
+
+
+PAGE = (Path(__file__).parents[3] / "docs" / "wire.md").read_text(encoding="utf-8")
+
+
+def first_cells(heading: str) -> list[str]:
+    """The words in the first column of the table under a heading."""
+    section = PAGE.partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`.*?`) \|", section, flags=re.MULTILINE)
+    return [word.strip("`") for row in rows for word in row.split(", ")]
+
+
+def test_the_page_tells_every_field_and_reason() -> None:
+    assert first_cells("A batch of events") == [
+        field.name for field in msgspec.structs.fields(BatchHeader)
+    ]
+    told = first_cells("The answer")
+    assert ["epoch", *told] == [field.name for field in msgspec.structs.fields(Ingested)]
+    assert first_cells("Events that are refused") == list(RefusalReason)
+
+
+def test_the_pages_examples_are_what_they_are_said_to_be() -> None:
+    blocks = re.findall(r"```(?:json)?\n(.*?)```", PAGE, flags=re.DOTALL)
+    header = msgspec.json.decode(blocks[0].splitlines()[0], type=BatchHeader)
+    assert header.version == WIRE_VERSION
+    assert 1 <= header.count == len(blocks[0].splitlines()) - 1 <= MAX_BATCH_EVENTS
+    answer = msgspec.json.decode(blocks[1], type=Ingested)
+    assert answer.high_water == header.first_seq + header.count - 1
+    assert answer.accepted + len(answer.refused) == header.count
+    problem = msgspec.json.decode(blocks[2].partition("\n\n")[2], type=ProblemDetails)
+    assert len(problem.errors) == 2
