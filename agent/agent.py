@@ -29,7 +29,9 @@ from agent.spool.flight import Flight
 from agent.spool.schema import SpoolDamagedError
 from agent.spool.store import Cursor, Depth, Store
 from agent.spool.writer import Spool
+from agent.wall import NotingClock, WallLog
 from probes.contract.errors import SpoolError
+from probes.contract.events import Heartbeat
 from probes.contract.token import KeyRing
 
 log = structlog.get_logger(__name__)
@@ -66,8 +68,13 @@ class Ports:
     rebuilt: bool = False
 
 
-def _load(store: Store) -> tuple[list[Flight], Cursors]:
-    return store.flights(), store.cursors()
+def _load(store: Store) -> tuple[list[Flight], Cursors, bytes | None]:
+    return store.flights(), store.cursors(), store.walls()
+
+
+def _write_beat(beat: Heartbeat, walls: bytes, store: Store) -> None:
+    store.append(beat, beat.at_ns)
+    store.save_walls(walls)
 
 
 class Agent:
@@ -93,7 +100,8 @@ class Agent:
         self._damaged = asyncio.Event()
         self._sending: asyncio.Task[None] | None = None
         self._flying: set[asyncio.Task[None]] = set()
-        clock = ports.clock
+        self._wall_log = WallLog()
+        clock = self._clock = NotingClock(ports.clock, self._wall_log)
         self._reader = Reader(
             agent=assignment.agent,
             helo=assignment.sender.helo,
@@ -108,6 +116,7 @@ class Agent:
             remember_s=assignment.remember_s,
             wall_error_s=self._limits.wall_error_s,
             rebuilt=ports.rebuilt,
+            wall=self._wall_log,
         )
         self._sender = Sender(
             assignment,
@@ -164,7 +173,9 @@ class Agent:
         Raises:
             SpoolError: the spool could not be read at the start, or was damaged while open.
         """
-        flights, cursors = await self._ports.spool.run(_load)
+        flights, cursors, walls = await self._ports.spool.run(_load)
+        if walls is not None:
+            self._wall_log.resume(walls, self._clock.now())
         interrupted = self._sender.take_up(flights)
         works = [asyncio.create_task(work) for work in self._works(cursors)]
         works.append(asyncio.create_task(self._sender.tell_interrupted(interrupted)))
@@ -205,6 +216,7 @@ class Agent:
         works = [self._supervise(watch, "folder") for watch in self._folders(cursors)]
         works.append(self._supervise(self._every(1.0, self._expirer.lost), "expiry"))
         works.append(self._supervise(self._every(60.0, self._expirer.given_up), "giving up"))
+        works.append(self._supervise(self._keep_walls, "wall clock"))
         works.append(
             self._supervise(self._every(self._limits.heartbeat_s, self._beat), "heartbeat")
         )
@@ -222,7 +234,7 @@ class Agent:
                 air=self._air.mailbox(name),
                 budget=Budget(mailbox.imap.max_commands_per_minute),
                 takes_bounces=name == self._assignment.bounces,
-                began=self._ports.clock.now(),
+                began=self._clock.now(),
             )
             self._watches[name] = watch
             places = [(mailbox.folders.inbox, False)]
@@ -281,9 +293,9 @@ class Agent:
     # --- works ------------------------------------------------------------------------------
 
     async def _send(self) -> None:
-        schedule = self._slots or Schedule(self._assignment.paths, self._ports.clock.now().wall_ns)
+        schedule = self._slots or Schedule(self._assignment.paths, self._clock.now().wall_ns)
         while True:
-            now_ns = self._ports.clock.now().wall_ns
+            now_ns = self._clock.now().wall_ns
             for slot in schedule.due(now_ns):
                 self.health.lag.note((now_ns - slot.due_ns) / 1e9)
                 task = asyncio.create_task(self._sender.fly(slot))
@@ -315,7 +327,7 @@ class Agent:
         try:
             await self._trim()
             # A full disk lets everything pass but a write, so only a write shows that it is over.
-            await self._ports.spool.run(lambda store: store.append(beat, beat.at_ns))
+            await self._ports.spool.run(partial(_write_beat, beat, self._wall_log.dump()))
         except SpoolError as error:
             self.health.spool_problem = problem
             self._spool_failed(error)
@@ -324,10 +336,17 @@ class Agent:
             return
         self.health.written(beat)
 
+    async def _keep_walls(self) -> None:
+        """Write a step of the wall clock down at once: a kill must not make delays wrong."""
+        while True:
+            await self._wall_log.stepped()
+            walls = self._wall_log.dump()
+            await self._ports.spool.run(partial(Store.save_walls, dumped=walls))
+
     async def _trim(self) -> None:
         """Keep the spool within its bounds, and see how deep it is."""
         limits = self._limits
-        believed_ns = self._wall.believed_ns(self._ports.clock.now())
+        believed_ns = self._wall.believed_ns(self._clock.now())
         oldest_ns = 0 if believed_ns is None else believed_ns - round(limits.spool_age_s * 1e9)
 
         def trim(store: Store) -> tuple[int, Depth]:

@@ -6,7 +6,15 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from agent.clock import Moment, at_boot
-from agent.mailbox.arrivals import Fields, Look, Place, arrival, read_fields, read_token
+from agent.mailbox.arrivals import (
+    Fields,
+    Look,
+    Place,
+    arrival,
+    read_fields,
+    read_token,
+    sent_moment,
+)
 from agent.mailbox.bounces import bounce, canary_id, may_be_bounce, token_of
 from agent.mailbox.watch import MailboxWatch, Reader
 from agent.spool.flight import Flight
@@ -122,6 +130,7 @@ def _arrivals(
         if not reader.told.tell(item.token.canary, where.place(watch.name, uid)):
             finds.append((uid, None))
             continue
+        sent = sent_moment(flight, item.token)
         event = arrival(
             item.token,
             item.fields,
@@ -130,7 +139,7 @@ def _arrivals(
             Look(before, at_boot(now, item.message.there_ns)),
             flight=flight,
             dot_boot_ns=watch.air.dot_ns(item.token.canary),
-            wall_error_s=reader.wall_error_s,
+            wall_error_s=reader.wall.error_s(sent, reader.wall_error_s),
             relay=reader.relays.get(item.token.path.relay),
             agent_helo=reader.helo,
             mailbox=watch.config,

@@ -10,6 +10,7 @@ from agent.clock import NEVER, Clock, Moment
 from agent.mailbox.cadence import Budget
 from agent.ports import Imap
 from agent.spool.writer import Spool
+from agent.wall import WallLog
 from probes.contract.config.models import Mailbox, Relay
 from probes.contract.events import MailboxHealth
 from probes.contract.token import KeyRing
@@ -69,6 +70,7 @@ class Reader:
     wall_error_s: float = 1.0
     rebuilt: bool = False
     told: Told = field(default_factory=Told)
+    wall: WallLog = field(default_factory=WallLog)
 
 
 @dataclass(slots=True)

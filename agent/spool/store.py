@@ -99,6 +99,15 @@ class Store:
         )
         return [Record(seq, body) for seq, body in rows]
 
+    def walls(self) -> bytes | None:
+        """What :meth:`save_walls` was last given."""
+        row = self._db.execute("SELECT value FROM meta WHERE key = 'walls'").fetchone()
+        return None if row is None else str(row[0]).encode()
+
+    def save_walls(self, dumped: bytes) -> None:
+        """Remember how the wall clock was set."""
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES ('walls', ?)", (dumped.decode(),))
+
     def shipped(self) -> int:
         """The last sequence number that is safe elsewhere."""
         row = self._db.execute("SELECT value FROM meta WHERE key = 'shipped'").fetchone()

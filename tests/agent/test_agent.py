@@ -10,6 +10,7 @@ import pytest
 from agent.agent import Agent, Limits, Ports
 from agent.spool.flight import FlightState
 from agent.spool.schema import SpoolDamagedError
+from agent.wall import WallLog
 from probes.contract.config.models import Relay
 from probes.contract.events import Heartbeat, Intent, Submission, Tick
 from probes.contract.stages import Reason, Result
@@ -216,6 +217,35 @@ def test_flights_of_before_are_told_of_when_the_disk_takes_it(inline_spool: Inli
         told = [event for event in inline_spool.events() if isinstance(event, Submission)]
         assert canary_id(77) in {one.canary for one in told if one.reason is Reason.INTERRUPTED}
         await stage.end()
+
+    play(story)
+
+
+def test_a_step_of_the_wall_clock_is_written_down_at_once_and_outlives_the_run(
+    inline_spool: InlineSpool,
+) -> None:
+    async def story() -> None:
+        stage = Stage(inline_spool)
+        clock = stage.clock
+        await asyncio.sleep(12)
+        sent = clock.now()
+        clock.step(-40.0)
+        # The next reading is the schedule's, within a second; the next heartbeat is at 20 s.
+        await asyncio.sleep(2)
+        log, walls = WallLog(), inline_spool.store.walls()
+        assert walls is not None
+        log.resume(walls, clock.now())
+        assert log.error_s(sent, 1.0) == pytest.approx(41.0)
+        await stage.end()
+        clock.step(7.0)
+        again = Stage(inline_spool)
+        again.clock.step(-33.0)
+        await asyncio.sleep(1)
+        walls = inline_spool.store.walls()
+        assert walls is not None
+        log.resume(walls, again.clock.now())
+        assert log.error_s(sent, 1.0) == pytest.approx(48.0)
+        await again.end()
 
     play(story)
 

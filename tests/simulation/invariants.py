@@ -160,9 +160,9 @@ def _outcomes(record: Record) -> Findings:
 
 
 def _by_wall(record: Record, events: list[CanaryEvent]) -> bool:
-    """Whether a wall clock that was set has had a part in what is said of a delay."""
+    """Whether a wall clock whose steps were lost with a spool has had a part in a delay."""
     walls = any(isinstance(event, Arrival) and event.clock != "boottime" for event in events)
-    return walls and record.stepped_s > _WALL_ERROR_S
+    return walls and bool(record.lost_epochs) and record.stepped_s > _WALL_ERROR_S
 
 
 def _timing(
@@ -257,7 +257,7 @@ def _sightings(record: Record) -> Findings:
                 yield f"{canary}: an arrival at {event.uid} where there was {mail and mail.kind}"
                 continue
             delay = mail.at_s - truth.sent_s
-            error = 0.0 if event.clock == "boottime" else max(0.0, record.stepped_s)
+            error = record.stepped_s if _by_wall(record, [event]) else 0.0
             if not event.delay.lo - error - 1e-6 <= delay <= event.delay.hi + error + 1e-6:
                 yield f"{canary}: copy after {delay} s, told {event.delay} by {event.clock}"
 

@@ -103,6 +103,25 @@ def test_a_canary_that_overtook_its_relays_reply_has_a_submission_after_a_kill(
     assert Outcome.DELIVERED in overtaken
 
 
+def test_second_copies_are_measured_truly_across_a_clock_that_is_set(tmp_path: Path) -> None:
+    """Their flight is forgotten with the first, and the wall clock was taken at its word."""
+    spells = tuple(Spell("dup", relay, 0.0, 60.0) for relay in RELAYS)
+    lives = (LifePlan(21.0, "kill", 5.0), LifePlan(60.0, "stop", 0.1))
+    # One of the steps is made while the agent is down.
+    steps = ((10.0, -90.0), (23.0, 300.0), (40.0, -7.0))
+    record = play(replace(BASE, spells=spells, lives=lives, steps=steps), tmp_path)
+    assert judge(record) == []
+    by_wall = [
+        event.delay
+        for events in record.by_canary().values()
+        for _, event in events
+        if isinstance(event, Arrival) and event.clock == "wall"
+    ]
+    assert len(by_wall) > 20
+    assert max(delay.hi for delay in by_wall) > 90.0, "some lie across a step"
+    assert min(delay.hi for delay in by_wall) < 30.0, "and some do not"
+
+
 def test_an_agent_that_looks_as_often_as_in_production_measures_closely(tmp_path: Path) -> None:
     """Intervals as wide as the cadence makes them, around the true delays."""
     record = play(replace(BASE, default_limits=True, has_junk=False), tmp_path)
