@@ -1,7 +1,7 @@
 """Whether an event may go into the log, said of each event by itself."""
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -10,10 +10,8 @@ from collector.log.engine import Batch, DeadLetter, Item
 from probes.contract.events import (
     KINDS,
     Action,
-    Check,
     Complaint,
     Config,
-    Heartbeat,
     Tick,
     Unknown,
     decode,
@@ -28,10 +26,13 @@ _LETTER_OF_TOO_LARGE = 4096
 """Enough to see what it was: it can never be taken in, and would push good events out."""
 
 _OWN = (Action, Complaint, Config, Tick)
-"""What only the collector writes; of all else that we know, agents report."""
-_OF_AGENTS: dict[type[object], tuple[str, Look]] = {
-    kind: (name, look_into(kind)) for name, kind in KINDS.items() if kind not in _OWN
+_OF_AGENTS: dict[type[Any], tuple[str, Look, bool]] = {
+    kind: (name, look_into(kind), "path" in kind.__struct_fields__)
+    for name, kind in KINDS.items()
+    if kind not in _OWN
 }
+"""What agents report: its name, how to find numbers out of range, whether it is about a path. All
+else that we know only the collector writes."""
 
 T = TypeVar("T")
 Allows = Callable[[Path], bool]
@@ -87,18 +88,23 @@ def _judge(line: bytes, agent: str, assigned: Allows) -> _Judged:
         event = decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return "", (RefusalReason.INVALID, str(error))
+    known = _OF_AGENTS.get(type(event))
+    if known is not None:
+        return _reported(event, known, agent, assigned)
     if isinstance(event, Unknown):
         return _unknown(event, agent, assigned)
-    if isinstance(event, _OWN):
-        found = f"found {type(event).__name__.lower()}, allowed is what agents report"
-        return "", (RefusalReason.WRONG_KIND, found)
-    kind, look = _OF_AGENTS[type(event)]
+    found = f"found {type(event).__name__.lower()}, allowed is what agents report"
+    return "", (RefusalReason.WRONG_KIND, found)
+
+
+def _reported(event: Any, known: tuple[str, Look, bool], agent: str, assigned: Allows) -> _Judged:
+    kind, look, of_path = known
     where = look(event)
     if where is not None:
         return "", (RefusalReason.INVALID, f"found a number beyond 64 bits - at `${where}`")
-    if isinstance(event, Check | Heartbeat):
-        return kind, _not_its_own(agent, event.agent, None, assigned)
-    return kind, _not_its_own(agent, event.path.agent, event.path, assigned)
+    path = event.path if of_path else None
+    named = event.agent if path is None else path.agent
+    return kind, _not_its_own(agent, named, path, assigned)
 
 
 def _not_its_own(

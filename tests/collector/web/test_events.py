@@ -19,6 +19,8 @@ from collector.ingest.service import Ingest
 from collector.log.sqlite import SqliteLog
 from collector.web.agents import AGENTS
 from collector.web.events import INGEST
+from collector.web.openapi import document
+from collector.web.routes import ROUTES
 from probes.contract.wire import (
     MAX_COMPRESSED_BYTES,
     MAX_PLAIN_BYTES,
@@ -44,6 +46,7 @@ from tests.disks import fill, small_disk
 
 URL = "/api/v1/events"
 SFO = bearer("agent-sfo")
+DESCRIBED = document(ROUTES, "1.2.3")["paths"][URL]["post"]["responses"]
 
 
 @contextlib.asynccontextmanager
@@ -68,6 +71,7 @@ async def problem(response: ClientResponse, status: int) -> ProblemDetails:
     found = msgspec.json.decode(await response.read(), type=ProblemDetails)
     assert response.status == found.status == status
     assert response.content_type == PROBLEM_TYPE
+    assert PROBLEM_TYPE in DESCRIBED[str(status)]["content"]
     return found
 
 
