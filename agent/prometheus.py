@@ -17,7 +17,19 @@ _COUNTERS = (
     ("canaries", "Mails with a canary's header by what they were", "judgement"),
     ("waits", "Waits that ended without an arrival", "end"),
     ("bounces", "Delivery status notifications read", "about"),
+    ("events", "Events by what became of them on their way to the collector", "end"),
 )
+"""Beginnings of counters' names, and the label that the rest of the name is a value of."""
+
+_SINGLE = (
+    ("other_mail", "other_mails", "Mails that are neither canaries nor bounces"),
+    ("copies_not_told", "copies_not_told", "Copies and bounces beyond the ten that are told"),
+    ("cleanup_foreign", "cleanup_foreign_mails", "Mails under UIDs to be deleted, not ours: kept"),
+    ("orphans_removed", "orphans_removed", "Canaries removed for being older than is remembered"),
+    ("idle_refused", "idle_refused", "IDLE commands that a server refused or ended by itself"),
+    ("ship_failures", "ship_failures", "Batches that did not reach the collector"),
+)
+"""Counters' names in a heartbeat, and here."""
 
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
@@ -31,6 +43,9 @@ def _counters(beat: Heartbeat) -> Families:
             if key.startswith(prefix):
                 family.add_metric([key.removeprefix(prefix).strip("_") or "canary"], value)
         yield family
+    for key, name, text in _SINGLE:
+        count = beat.counters.get(key, 0)
+        yield CounterMetricFamily(f"mailcanary_agent_{name}", text, value=count)
 
 
 def _mailboxes(beat: Heartbeat) -> Families:

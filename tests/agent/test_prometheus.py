@@ -1,13 +1,18 @@
 """The agent's health as Prometheus reads it, over HTTP."""
 
+import re
 import urllib.request
+from pathlib import Path
 
+import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from agent.prometheus import families, serve
 from probes.contract.events import Heartbeat, MailboxHealth, SpoolHealth
 from tests.ports import free_port
+
+AGENT = Path(__file__).parents[2] / "agent"
 
 BEAT = Heartbeat(
     agent="sfo",
@@ -33,6 +38,12 @@ BEAT = Heartbeat(
         "other_mail": 6,
         "submissions_accepted": 8,
         "waits_lost": 1,
+        "copies_not_told": 11,
+        "cleanup_foreign": 12,
+        "orphans_removed": 13,
+        "idle_refused": 14,
+        "events_shipped": 15,
+        "ship_failures": 16,
     },
 )
 
@@ -79,6 +90,38 @@ def test_what_is_served_over_http() -> None:
     assert samples[agent + "intents_total", (("end", "refused"),)] == 3
     assert samples[agent + "bounces_total", (("about", "canary"),)] == 1
     assert samples[agent + "bounces_total", (("about", "foreign"),)] == 2
+    assert samples[agent + "other_mails_total", ()] == 6
+    assert samples[agent + "copies_not_told_total", ()] == 11
+    assert samples[agent + "cleanup_foreign_mails_total", ()] == 12
+    assert samples[agent + "orphans_removed_total", ()] == 13
+    assert samples[agent + "idle_refused_total", ()] == 14
+    assert samples[agent + "events_total", (("end", "shipped"),)] == 15
+    assert samples[agent + "ship_failures_total", ()] == 16
+
+
+def counted() -> set[str]:
+    """What the agent's code counts, the variable part of a name left out."""
+    names = set()
+    for file in AGENT.rglob("*.py"):
+        text = file.read_text(encoding="utf-8")
+        names |= set(re.findall(r'count(?:er)?s\[\s*f?"([a-z_]+)', text))
+    return names
+
+
+def test_everything_that_the_agent_counts_is_served_and_described() -> None:
+    names = counted()
+    assert {"idle_refused", "submissions_", "canaries_arrived", "events_shipped"} <= names
+    page = (AGENT.parent / "docs" / "agent.md").read_text(encoding="utf-8")
+    described = set(re.findall(r"(?:mailcanary_agent|…)_([a-z_]+_total)", page))
+    for name in names:
+        served = {
+            sample.name.removeprefix("mailcanary_agent_")
+            for family in families(msgspec.structs.replace(BEAT, counters={name: 99}))
+            for sample in family.samples
+            if sample.value == 99
+        }
+        assert len(served) == 1, name
+        assert served <= described, name
 
 
 def test_names_keep_to_the_conventions() -> None:

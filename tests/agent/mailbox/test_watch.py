@@ -1,9 +1,13 @@
 """A mailbox's watermark and state: those of the folder that is furthest behind."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from agent.clock import NEVER
 from agent.mailbox.watch import FolderStatus, Told
+from probes.contract.events import Heartbeat, decode
 from tests.agent.fakes import HandClock, InlineSpool
 from tests.agent.mailbox.benches import Bench
 
@@ -104,3 +108,21 @@ def test_only_the_last_canaries_are_remembered_as_told_of() -> None:
     assert told.tell("c", places[0])
     assert len(told) == 2
     assert told.tell("a", places[3])
+
+
+def test_the_states_of_a_folder_are_those_described() -> None:
+    """And the example of a heartbeat has one of them."""
+    root = Path(__file__).parents[3]
+    page = (root / "docs" / "events.md").read_text(encoding="utf-8")
+    row = next(line for line in page.splitlines() if "the state of its worst folder" in line)
+    described = set(re.findall(r"`([a-z]+)`", row)) - {"state"}
+    written = {FolderStatus().state}
+    for file in (root / "agent").glob("*.py"):
+        written |= set(re.findall(r'status\.state, status\.detail = "(\w+)"', file.read_text()))
+    for file in (root / "agent" / "mailbox").glob("*.py"):
+        written |= set(re.findall(r'_say\("(\w+)"', file.read_text()))
+    assert written == described
+    golden = root / "tests" / "probes" / "contract" / "golden" / "heartbeat.json"
+    beat = decode(golden.read_bytes())
+    assert isinstance(beat, Heartbeat)
+    assert {health.state for health in beat.mailboxes.values()} <= described
