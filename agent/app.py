@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import structlog
 
@@ -20,6 +21,7 @@ from agent.assignment import Assignment
 from agent.caps import for_relays
 from agent.clock import SystemClock
 from agent.events_file import EventsFile, EventsOut, EventsStdout
+from agent.health import Health
 from agent.policy.models import PolicyFile
 from agent.policy.secrets import Secrets
 from agent.prometheus import serve
@@ -165,7 +167,14 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-def _asker(agent: Agent, loop: asyncio.AbstractEventLoop) -> Callable[[], Heartbeat | None]:
+class Healthy(Protocol):
+    """Whatever can tell how it does."""
+
+    @property
+    def health(self) -> Health: ...
+
+
+def _asker(agent: Healthy, loop: asyncio.AbstractEventLoop) -> Callable[[], Heartbeat | None]:
     """Asks the agent, from another thread, how things stand; a busy one is what it last said."""
 
     async def now() -> Heartbeat:
@@ -183,7 +192,7 @@ def _asker(agent: Agent, loop: asyncio.AbstractEventLoop) -> Callable[[], Heartb
 
 
 @contextlib.contextmanager
-def metrics_served(agent: Agent, settings: Settings) -> Iterator[None]:
+def metrics_served(agent: Healthy, settings: Settings) -> Iterator[None]:
     if settings.metrics is None:
         yield
         return

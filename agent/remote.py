@@ -88,7 +88,8 @@ class Collector:
 class Works(Protocol):
     """The agent, as far as its collector has a say in it."""
 
-    health: Health
+    @property
+    def health(self) -> Health: ...
 
     def reassign(self, assignment: Assignment) -> None:
         """Take a new assignment while running."""

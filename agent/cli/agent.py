@@ -1,5 +1,6 @@
 """``mailcanary agent``: run an agent from a local configuration file."""
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -27,8 +28,21 @@ def _address(text: str | None) -> tuple[str, int] | None:
 
 def agent(
     config: Annotated[
-        Path, typer.Option("--config", help="The configuration; customers.d beside it is read too.")
-    ],
+        Path | None,
+        typer.Option("--config", help="The configuration; customers.d beside it is read too."),
+    ] = None,
+    collector: Annotated[
+        str | None,
+        typer.Option("--collector", help="URL of the collector to work for, instead of --config."),
+    ] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option("--token-file", help="The agent's token; else MAILCANARY_TOKEN has it."),
+    ] = None,
+    ca_file: Annotated[
+        Path | None,
+        typer.Option("--ca-file", help="Certificates to trust the collector's by; the system's."),
+    ] = None,
     name: Annotated[
         str | None,
         typer.Option(
@@ -83,8 +97,10 @@ def agent(
 ) -> None:
     """Run an agent until SIGTERM: send its canaries, read them back, write down what happened.
 
-    Events go to the spool in the state directory and, with --events, to a file or to standard
-    output as JSON lines, each exactly once. A second signal ends the process at once.
+    Its work comes from a local file (--config) or from a collector (--collector, --name, --policy).
+    Events go to the spool in the state directory, and from there to the collector or, with
+    --events, to a file or to standard output as JSON lines, each exactly once. A second signal ends
+    the process at once.
     """
     from importlib.metadata import version
 
@@ -93,15 +109,11 @@ def agent(
     from agent.app import Settings, run
     from agent.assignment import assign
     from agent.caps import Caps, for_relays
-    from agent.policy.load import find_policy
+    from agent.policy.load import find_policy, read_policy
     from agent.settings_files import load_config
     from probes.contract.config.loader import config_revision
 
-    address = _address(metrics)
-    document = load_config(config)
-    assignment = assign(document, name, config_revision(document))
-    rules = find_policy(config, policy)
-    logs.configure(level=log_level)
+    _one_source(config, collector, name, policy, events)
     caps = Caps(
         per_relay=max_per_relay,
         per_mailbox=max_per_mailbox,
@@ -111,10 +123,49 @@ def agent(
     settings = Settings(
         state=state,
         events=events,
-        metrics=address,
-        limits=Limits(
-            spool_bytes=spool_max_mb << 20,
-            caps=for_relays(assignment.routes, caps, sending=max_sending),
-        ),
+        metrics=_address(metrics),
+        limits=Limits(spool_bytes=spool_max_mb << 20),
     )
-    run(assignment, rules, settings, version("mailcanary"))
+    if config is not None:
+        document = load_config(config)
+        assignment = assign(document, name, config_revision(document))
+        rules = find_policy(config, policy)
+        chosen = for_relays(assignment.routes, caps, sending=max_sending)
+        settings = replace(settings, limits=replace(settings.limits, caps=chosen))
+        logs.configure(level=log_level)
+        run(assignment, rules, settings, version("mailcanary"))
+    elif collector is not None and name is not None and policy is not None:
+        from agent.remote import Collector
+        from agent.remote_app import run_for
+
+        rules = read_policy(policy)
+        if caps != Caps() or max_sending is not None:
+            # Asked for; else they follow from how many relays the assignment of the day has.
+            chosen = for_relays(0, caps, sending=max_sending)
+            settings = replace(settings, limits=replace(settings.limits, caps=chosen))
+        logs.configure(level=log_level)
+        source = Collector(collector, name, token_file, ca_file)
+        run_for(source, rules, settings, version("mailcanary"))
+
+
+def _one_source(
+    config: Path | None,
+    collector: str | None,
+    name: str | None,
+    policy: Path | None,
+    events: str | None,
+) -> None:
+    """Refuse options that do not go together, all at once."""
+    problems = []
+    if (config is None) == (collector is None):
+        found = "none of them" if config is None else "both"
+        problems.append(f"found {found}, allowed is one of --config and --collector")
+    if collector is not None:
+        if name is None:
+            problems.append("found no --name, allowed with --collector is the agent's name")
+        if policy is None:
+            problems.append("found no --policy, allowed with --collector is the agent's own policy")
+        if events is not None:
+            problems.append("found --events, allowed with --collector is none: it gets the events")
+    if problems:
+        raise typer.BadParameter("; ".join(problems))
