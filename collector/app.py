@@ -259,8 +259,12 @@ async def run(settings: CollectorSettings, read: ReadFiles, version: str) -> Non
         async def reload() -> None:
             log.info("SIGHUP: reading the configuration and the certificate again")
             await parts.config.reload()
-            if server.tls is not None:
-                server.tls.reload()
+            try:
+                if server.tls is not None:
+                    server.tls.reload()
+            except MailcanaryError as error:
+                # A bare error: the trace of a file that is not there says nothing.
+                log.error("the certificate in use stays", error=str(error))  # noqa: TRY400
 
         with signals(stop, reload):
             log.info("collector started", url=server.url, revision=parts.config.in_force.revision)

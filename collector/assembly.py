@@ -58,6 +58,7 @@ async def assembled(
         LogError, ControlError: the state directory cannot be used.
     """
     state = Path(settings.state)
+    _make(state)
     async with contextlib.AsyncExitStack() as stack:
         log = SqliteLog.open(state / "log", _segments(settings))
         stack.push_async_callback(log.close)
@@ -91,6 +92,12 @@ async def assembled(
             consumers=consumers,
             rollup=RollupReader(state, log),
         )
+
+
+def _make(state: Path) -> None:
+    """Make the directory, for its owner alone; where that fails, the log says why."""
+    with contextlib.suppress(OSError):
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def _consumers(state: Path) -> Sequence[Consumer]:

@@ -11,11 +11,13 @@ import msgspec
 import typer
 
 from collector.control.principal import Kind
+from collector.control.schema import FILE_NAME
 from collector.control.store import operate
 from collector.control.tokens import TokenInfo
 from collector.control.tokens import create as create_token
 from collector.control.tokens import listing as list_tokens
 from collector.control.tokens import revoke as revoke_token
+from probes.contract.errors import ConfigError, Problem
 from probes.contract.units import parse_duration
 
 DEFAULT_STATE = Path("/var/lib/mailcanary-collector")
@@ -33,6 +35,17 @@ def _group() -> None:
     A running collector takes a new token, and refuses a revoked one, within a second. Run it as the
     collector's user, or as root.
     """
+
+
+def _expect(state: Path) -> None:
+    """Refuse a directory that holds no tokens, which is most likely a misspelt one.
+
+    Raises:
+        ConfigError: there is no control file in it; none is made.
+    """
+    if not (state / FILE_NAME).exists():
+        found, allowed = f"no {FILE_NAME}", "a collector's state directory"
+        raise ConfigError([Problem(str(state), 0, "", found, allowed)])
 
 
 def _who() -> str:
@@ -99,6 +112,7 @@ def create(
 @token.command("list")
 def show(state: State = DEFAULT_STATE, as_json: Json = False) -> None:
     """List all tokens that ever were, oldest first; their secrets are kept nowhere."""
+    _expect(state)
     tokens = operate(state, list_tokens)
     if as_json:
         typer.echo(msgspec.json.encode(tokens).decode())
@@ -117,6 +131,7 @@ def revoke(
     as_json: Json = False,
 ) -> None:
     """Revoke a token for good; the collector refuses it within a second."""
+    _expect(state)
     now_ns = time.time_ns()
     info = operate(
         state, lambda connection: revoke_token(connection, token_id, who=_who(), now_ns=now_ns)

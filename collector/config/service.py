@@ -106,6 +106,7 @@ class ConfigService:
         log.critical(
             "the configuration is bad: the last one that was in force is taken up again",
             revision=last.revision,
+            problems=[str(problem) for problem in checked.problems],
         )
         await self._put_in_force(Config.model_validate(last.document))
 
@@ -136,7 +137,9 @@ class ConfigService:
 
     async def _look(self) -> Checked:
         checked = await asyncio.to_thread(lambda: self._read().check())
-        if checked.problems and checked.problems != self.problems:
+        # At the start there is nothing in force that could stay; start() tells what becomes of it.
+        news = checked.problems != self.problems and self._in_force is not None
+        if checked.problems and news:
             log.error(
                 "the configuration is bad: what was in force stays",
                 problems=[str(problem) for problem in checked.problems],

@@ -79,6 +79,14 @@ def _load(context: ssl.SSLContext, certificate: Certificate) -> None:
     def no_password() -> str:
         raise ValueError("the key is encrypted")
 
+    for file in (certificate.cert, certificate.key):
+        try:
+            file.open("rb").close()
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise MailcanaryError(
+                f"tls: {file}: found {reason}, allowed is a readable file"
+            ) from None
     try:
         context.load_cert_chain(certificate.cert, certificate.key, no_password)
     except (OSError, ValueError) as error:

@@ -27,18 +27,23 @@ class RunningCollector:
     It listens on the port that the first start found free, so that agents find it again.
     """
 
-    def __init__(self, directory: Path, main: Path, under: Sequence[str] = ()) -> None:
+    def __init__(
+        self, directory: Path, main: Path, under: Sequence[str] = (), settings: Path | None = None
+    ) -> None:
         """``under`` is the beginning of a command line that runs the rest, as ``strace`` does."""
         self.state = directory / "collector"
         self.log = directory / "collector.log"
         self.main = main
         self._under = under
+        self._settings = settings
         self._port = 0
         self._starts = 0
         self.program = self._program()
 
     def _program(self) -> Program:
         options: list[str | Path] = ["--config", self.main, "--state", self.state]
+        if self._settings is not None:
+            options += ["--settings", self._settings]
         listen = ["--listen", f"127.0.0.1:{self._port}"]
         command = [*self._under, *MAILCANARY, "collector", *options, *listen]
         return Program("collector", command, self.log)

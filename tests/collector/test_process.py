@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from tests.collector.collectors import RunningCollector
 from tests.collector.config.services import customer, site_files, write_yaml
@@ -68,6 +69,32 @@ def test_it_goes_on_after_kill_9_with_what_it_knew(
     assert "mailcanary.yaml:2" in health["parts"]["config"]["problems"][0]
 
 
+def test_a_certificate_that_does_not_fit_leaves_the_one_in_use(tmp_path: Path) -> None:
+    certificate = trustme.CA().issue_cert("127.0.0.1")
+    key, chain = tmp_path / "key.pem", tmp_path / "cert.pem"
+    certificate.private_key_pem.write_to_path(key)
+    certificate.cert_chain_pems[0].write_to_path(chain)
+    settings = tmp_path / "collector.yaml"
+    settings.write_text(f"version: 1\ntls: {{cert: {chain}, key: {key}}}\n")
+    collector = RunningCollector(tmp_path, site_files(tmp_path), settings=settings)
+    collector.start()
+    try:
+        chain.unlink()
+        os.kill(collector.program.pid, signal.SIGHUP)
+        collector.program.wait_for(
+            lambda: "the certificate in use stays" in collector.log.read_text(), "it is told"
+        )
+    finally:
+        code = collector.program.stop()
+    assert code == 0
+    assert f"tls: {chain}: found no such file" in collector.log.read_text()
+    assert "Traceback" not in collector.log.read_text()
+
+
+def test_what_it_keeps_is_for_its_owner_alone(collector: RunningCollector) -> None:
+    assert collector.state.stat().st_mode & 0o777 == 0o700
+
+
 def test_a_second_collector_on_the_same_state_says_who_has_it(collector: RunningCollector) -> None:
     done = subprocess.run(
         [*MAILCANARY, "collector", "--config", str(collector.main), "--state",
@@ -105,6 +132,7 @@ def test_a_bad_configuration_is_told_as_check_tells_it(tmp_path: Path) -> None:
         capture_output=True, text=True, check=False, env=environment(), timeout=60,
     )  # fmt: skip
     assert done.returncode == 2
+    assert "stays" not in done.stderr
     assert f"{main}:2: tiger" in done.stderr
     assert f"{main}:3: lion" in done.stderr
 

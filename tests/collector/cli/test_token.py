@@ -47,7 +47,8 @@ async def test_made_listed_and_revoked_while_the_collector_runs(tmp_path: Path) 
         (("create", "--kind", "agent", "--name", "No"), "found the name 'No'"),
         (("create", "--kind", "agent", "--name", "a", "--expires", "soon"), "found 'soon'"),
         (("create", "--kind", "king", "--name", "a"), "king"),
-        (("revoke", "nope"), "found no token with the id 'nope'"),
+        (("list",), "found no control.sqlite3, allowed is a collector's state directory"),
+        (("revoke", "nope"), "found no control.sqlite3"),
     ],
 )
 def test_what_is_wrong_is_told(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
@@ -55,6 +56,18 @@ def test_what_is_wrong_is_told(tmp_path: Path, arguments: tuple[str, ...], said:
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_id_that_is_none_is_told(tmp_path: Path) -> None:
+    _run("create", "--kind", "operator", "--name", "ann", "--state", str(tmp_path))
+    done = _run("revoke", "nope", "--state", str(tmp_path))
+    assert done.returncode == 2
+    assert "found no token with the id 'nope'" in done.stderr
+
+
+def test_a_misspelt_directory_is_not_made(tmp_path: Path) -> None:
+    assert _run("list", "--state", str(tmp_path / "misspelt")).returncode == 2
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_expiry_is_kept_and_shown(tmp_path: Path) -> None:
