@@ -1,0 +1,232 @@
+"""Real processes: agents, a collector and a network that is none of the best, over the lab."""
+
+import asyncio
+import json
+import random
+import time
+import urllib.request
+from collections import Counter
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+
+from collector.log.engine import Entry
+from collector.log.sqlite import SqliteLog
+from lab.estate import Estate
+from probes.contract.events import Arrival, CanaryEvent, Intent, decode
+from probes.contract.outcome import tell
+from tests.agent.labs import CANARY_EVENTS, quick_relay
+from tests.agent.processes import lay_out
+from tests.collector.collectors import RunningCollector
+from tests.collector.fleet import RemoteAgent, hired
+from tests.servers.namespaces import Endpoint
+from tests.servers.process import environment
+from tests.servers.program import MAILCANARY
+from tests.servers.proxy import Direction, TcpProxy
+
+AGENTS = ("fra", "lon", "sfo")
+
+
+def estate() -> Estate:
+    """Three relays, two mailboxes, three agents."""
+    relays = [quick_relay(f"relay-{number}") for number in range(3)]
+    return Estate(relays, ["acme/inbox", "globex/inbox"], agents=AGENTS)
+
+
+async def everything(state: Path) -> list[Entry]:
+    """All of a stopped collector's log."""
+    log = SqliteLog.open(state / "log")
+    try:
+        found: list[Entry] = []
+        while entries := await log.read(found[-1].cursor if found else 0, 5000):
+            found += entries
+        return found
+    finally:
+        await log.close()
+
+
+def get(url: str, path: str, token: str) -> Any:
+    """Ask the collector."""
+    request = urllib.request.Request(  # noqa: S310 - loopback
+        url + path, headers={"Authorization": f"Bearer {token}"}
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+        return json.load(answer)
+
+
+def outcomes(entries: list[Entry]) -> Counter[str]:
+    """How the canaries of a log ended, counted one by one."""
+    canaries: dict[str, list[CanaryEvent]] = {}
+    for entry in entries:
+        event = decode(entry.body)
+        if isinstance(event, CANARY_EVENTS):
+            canaries.setdefault(event.canary, []).append(event)
+    told = [tell(events).verdict() for events in canaries.values()
+            if any(isinstance(event, Intent) for event in events)]  # fmt: skip
+    return Counter(str(verdict.outcome) for verdict in told)
+
+
+def rolled_up(url: str, token: str, now_s: int) -> Counter[str]:
+    """How the canaries ended, as the collector's rollups have it."""
+    start, end = now_s - 3 * 86_400, now_s + 86_400
+    path = f"/api/v1/series?dimension=all&tier=86400&from={start}&to={end}"
+    counts: Counter[str] = Counter()
+    for point in get(url, path, token)["points"]:
+        counts.update(point["figures"]["outcomes"])
+    return +counts
+
+
+def _heard(agent: RemoteAgent) -> bool:
+    return agent.said("assignment") > 0
+
+
+async def settle(agents: list[RemoteAgent], collector: RunningCollector) -> None:
+    """Let every spool become empty: each start and stop ships what there is."""
+    for _ in range(10):
+        for agent in agents:
+            if agent.program.is_running():
+                assert await asyncio.to_thread(agent.program.stop) == 0
+        left = [agent for agent in agents if agent.wrote()[2]]
+        if not left:
+            return
+        for agent in left:
+            agent.program.start()
+        await asyncio.sleep(3)
+    raise AssertionError(f"never shipped: {[agent.wrote() for agent in agents]}, {collector.url}")
+
+
+async def test_a_fleet_measures_and_a_changed_configuration_reaches_it(tmp_path: Path) -> None:
+    async with estate() as lab:
+        site = lay_out(lab, tmp_path, interval="500ms")
+        collector = RunningCollector(tmp_path, site.config)
+        await asyncio.to_thread(collector.start)
+        agents = hired(site, collector, AGENTS)
+        try:
+            for agent in agents:
+                agent.program.start()
+            await lab.until(lambda: len(lab.truth.deliveries) >= 20)
+            document = yaml.safe_load(site.config.read_text())
+            document["defaults"]["interval"] = "400ms"
+            site.config.write_text(yaml.safe_dump(document))
+            for agent in agents:
+                await asyncio.to_thread(
+                    agent.program.wait_for, partial(_heard, agent), "the change"
+                )
+            seen = len(lab.truth.deliveries)
+            await lab.until(lambda: len(lab.truth.deliveries) >= seen + 20)
+            await settle(agents, collector)
+        finally:
+            for agent in agents:
+                if agent.program.is_running():
+                    agent.program.kill()
+            if collector.program.is_running():
+                await asyncio.to_thread(collector.program.stop)
+        entries = await everything(collector.state)
+    events = [decode(entry.body) for entry in entries]
+    revisions = [event.revision for event in events if isinstance(event, Intent)]
+    assert len(set(revisions)) == 2
+    numbers = Counter(
+        (event.path, event.stream_epoch, event.path_seq)
+        for event in events
+        if isinstance(event, Intent)
+    )
+    assert set(numbers.values()) == {1}
+    assert {entry.source for entry in entries} == {*AGENTS, "collector"}
+
+
+@pytest.mark.slow
+async def test_killed_and_cut_off_at_random_nothing_is_lost_and_nothing_doubled(
+    tmp_path: Path,
+) -> None:
+    drawn = random.Random(20261124)  # noqa: S311 - which faults a test injects
+    async with estate() as lab:
+        site = lay_out(lab, tmp_path, interval="300ms")
+        collector = RunningCollector(tmp_path, site.config)
+        await asyncio.to_thread(collector.start)
+        host, _, port = collector.url.removeprefix("http://").partition(":")
+        operator = collector.token("operator", "ann")
+        with TcpProxy(Endpoint(host, int(port))) as proxy:
+            url = f"http://127.0.0.1:{proxy.endpoint.port}"
+            agents = hired(site, collector, AGENTS, url)
+            try:
+                for agent in agents:
+                    agent.program.start()
+                await lab.until(lambda: len(lab.truth.deliveries) >= 6)
+                for _ in range(24):
+                    await _harm(drawn, collector, agents, proxy)
+                    await asyncio.sleep(drawn.uniform(0.2, 2.0))
+                proxy.resume()
+                proxy.slow()
+                if not collector.program.is_running():
+                    await asyncio.to_thread(collector.start)
+                await settle(agents, collector)
+                wrote = {agent.name: agent.wrote() for agent in agents}
+                await asyncio.to_thread(
+                    collector.program.wait_for,
+                    lambda: (
+                        get(collector.url, "/api/v1/health", operator)["parts"]["consumers"][
+                            "detail"
+                        ]["rollup"]["lag_entries"]
+                        <= 2
+                    ),
+                    "the rollup has read all",
+                )
+                entries_seen = rolled_up(collector.url, operator, int(time.time()))
+            finally:
+                for agent in agents:
+                    if agent.program.is_running():
+                        agent.program.kill()
+                if collector.program.is_running():
+                    await asyncio.to_thread(collector.program.stop)
+        entries = await everything(collector.state)
+        deliveries = {
+            str(one.message_id).strip("<>").partition("@")[0] for one in lab.truth.deliveries
+        }
+    for name, (epoch, last, _left) in wrote.items():
+        mine = [entry for entry in entries if entry.source == name]
+        assert {entry.epoch for entry in mine} == {epoch}
+        assert [entry.seq for entry in mine] == list(range(1, last + 1))
+    events = [decode(entry.body) for entry in entries]
+    arrived = {event.canary for event in events if isinstance(event, Arrival)}
+    intended = {event.canary for event in events if isinstance(event, Intent)}
+    assert arrived <= deliveries
+    assert deliveries <= intended
+    recount = outcomes(entries)
+    assert entries_seen == recount
+    verified = await asyncio.create_subprocess_exec(
+        *MAILCANARY, "log", "verify", str(collector.state / "log"), "--json",
+        stdout=asyncio.subprocess.PIPE, env=environment(),
+    )  # fmt: skip
+    report, _ = await verified.communicate()
+    assert verified.returncode == 0, report
+    assert msgspec.json.decode(report)
+
+
+async def _harm(
+    drawn: random.Random, collector: RunningCollector, agents: list[RemoteAgent], proxy: TcpProxy
+) -> None:
+    """One misfortune, and the end of an earlier one."""
+    match drawn.choice(("collector", "agent", "stall", "slow", "resume", "resume")):
+        case "collector":
+            if collector.program.is_running():
+                await asyncio.to_thread(collector.program.kill)
+            await asyncio.sleep(drawn.uniform(0.0, 1.0))
+            await asyncio.to_thread(collector.start)
+        case "agent":
+            agent = drawn.choice(agents)
+            if agent.program.is_running():
+                await asyncio.to_thread(agent.program.kill)
+            await asyncio.sleep(drawn.uniform(0.0, 0.5))
+            agent.program.start()
+        case "stall":
+            proxy.stall()
+        case "slow":
+            slow = Direction(latency=drawn.uniform(0.05, 0.4))
+            proxy.slow(to_target=slow, to_client=slow)
+        case _:
+            proxy.resume()
+            proxy.slow()
