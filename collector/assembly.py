@@ -19,6 +19,7 @@ from collector.control.agents import AgentRegistry
 from collector.control.audit import Audit
 from collector.control.store import ControlStore
 from collector.control.tokens import Tokens
+from collector.ingest.admission import Room
 from collector.ingest.service import Ingest
 from collector.log.sqlite import SqliteLog
 from collector.log.store import Limits as SegmentLimits
@@ -72,7 +73,9 @@ async def assembled(
         )
         config.on_change = lambda new: agents.assign(agent.name for agent in new.agents)
         await config.start()
-        ingest = Ingest(log, config.assigned.allows, clock_ns)
+        limits = settings.limits
+        room = Room.of(limits.ingest_mb, limits.batches_per_minute)
+        ingest = Ingest(log, config.assigned.allows, clock_ns, room)
         stack.callback(ingest.close)
         audit = Audit(store, clock_ns)
         consumers = Consumers(log, _consumers(state))

@@ -30,6 +30,8 @@ MAX_BYTES = 1 << 20
 
 FilePath = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 Megabytes = Annotated[int, Field(ge=1, le=1 << 24, strict=True)]
+# A quarter is for batches as they come, and one batch may have 8 MiB.
+IngestMegabytes = Annotated[int, Field(ge=32, le=1 << 24, strict=True)]
 HostPattern = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.:*-]{1,253}$")]
 Count = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
 
@@ -92,7 +94,7 @@ class LogSettings(Model):
 class Limits(Model):
     """What the collector puts up with before it says that it has too much to do."""
 
-    ingest_mb: Megabytes = 256
+    ingest_mb: IngestMegabytes = 256
     """Batches in memory at once, compressed and plain together; more are answered with 503."""
     batches_per_minute: Count = 600
     """From one agent; more are answered with 429."""

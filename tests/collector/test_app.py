@@ -23,10 +23,12 @@ def _settings(directory: Path, main: Path, **more: Any) -> CollectorSettings:
 
 
 @contextlib.asynccontextmanager
-async def collector(directory: Path) -> AsyncIterator[tuple[Any, ClientSession, dict[str, str]]]:
-    """A collector's parts, a client of it, and an operator's header."""
+async def collector(
+    directory: Path, **more: Any
+) -> AsyncIterator[tuple[Any, ClientSession, dict[str, str]]]:
+    """A collector's parts, a client of it, and an operator's header; ``more`` settings."""
     main = site_files(directory)
-    settings = _settings(directory, main)
+    settings = _settings(directory, main, **more)
     async with running(settings, lambda: read_files(main), "1.2.3", ServerOptions(port=0)) as (
         parts,
         server,
@@ -75,6 +77,15 @@ async def test_what_time_it_is_goes_into_the_log(tmp_path: Path) -> None:
         entries = await parts.log.read(0, 10)
         assert [entry.kind for entry in entries] == ["config", "tick"]
         assert [entry.seq for entry in entries] == [1, 2]
+
+
+async def test_an_agent_is_held_to_the_settings_rate(tmp_path: Path) -> None:
+    async with collector(tmp_path, limits={"batches_per_minute": 1}) as (parts, client, _ann):
+        _, token = await parts.tokens.create(Kind.AGENT, "sfo", who="test")
+        headers = {**bearer(token.reveal()), "Content-Type": "application/x-ndjson"}
+        for status in (400, 429):
+            async with client.post("/api/v1/events", data=b"{}", headers=headers) as answer:
+                assert answer.status == status, await answer.text()
 
 
 async def test_metrics_are_there_for_operators(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from collector.ingest.admission import Room
 from collector.settings import (
     CollectorSettings,
     MetricsAccess,
@@ -13,6 +14,7 @@ from collector.settings import (
     settings_schema,
 )
 from probes.contract.errors import ConfigError
+from probes.contract.wire import MAX_COMPRESSED_BYTES
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "collector.yaml"
@@ -58,6 +60,13 @@ def test_every_mistake_is_told_at_once() -> None:
         "c.yaml:9: limits.ingest_mb:",
     ]
     assert "did you mean 'address'?" in lines[1]
+
+
+def test_the_largest_batch_fits_into_what_ingest_may_have() -> None:
+    least = parse_settings("c.yaml", "version: 1\nlimits: {ingest_mb: 32}\n").limits.ingest_mb
+    assert Room.of(least, 1).body_bytes >= MAX_COMPRESSED_BYTES
+    with pytest.raises(ConfigError, match=r"limits.ingest_mb: found .* allowed is at least 32"):
+        parse_settings("c.yaml", "version: 1\nlimits: {ingest_mb: 31}\n")
 
 
 @pytest.mark.parametrize("beat", ["500ms", "6m"])
