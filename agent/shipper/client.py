@@ -121,10 +121,7 @@ class CollectorClient:
             if failure is None:
                 raise
             raise ShipError(failure) from None
-        if response.status not in (200, 304):
-            after = response.headers.get("Retry-After")
-            detail = _detail(answer)
-            raise ShipError(of_status(response.status, detail, after, time.time()))
+        _must_be_good(response.status, response.headers.get("Retry-After"), answer, time.time())
         return response, answer
 
     def _open(self) -> aiohttp.ClientSession:
@@ -136,6 +133,21 @@ class CollectorClient:
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
         return self._session
+
+
+def read_ingested(status: int, retry_after: str | None, answer: bytes, now_s: float) -> Ingested:
+    """What an answer to a batch says, of whomever it is. ``now_s`` is the wall clock.
+
+    Raises:
+        ShipError: it does not say that the batch was taken.
+    """
+    _must_be_good(status, retry_after, answer, now_s)
+    return _decode(answer, Ingested)
+
+
+def _must_be_good(status: int, retry_after: str | None, answer: bytes, now_s: float) -> None:
+    if status not in (200, 304):
+        raise ShipError(of_status(status, _detail(answer), retry_after, now_s))
 
 
 async def _bounded(response: aiohttp.ClientResponse, limit: int) -> bytes:

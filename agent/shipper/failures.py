@@ -20,7 +20,8 @@ class Fate(StrEnum):
     RETRY = "retry"
     """The same again, later: the other side, or the way to it, is in trouble."""
     SMALLER = "smaller"
-    """The same in parts: this much at once will never pass. A part of one event is dropped."""
+    """The same in parts: this much at once does not pass. One event alone is tried again later,
+    unless the failure is ``final``."""
     STOP = "stop"
     """Only a person can mend it: ask again now and then, and say so loudly."""
 
@@ -56,12 +57,17 @@ def fate_of(status: int) -> Fate:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One failed exchange. ``kind`` is a word for counters, ``text`` for people."""
+    """One failed exchange. ``kind`` is a word for counters, ``text`` for people.
+
+    ``final``: the collector itself says that this will never pass, so that one event by itself has
+    to be dropped. Whatever else fails may be somebody in between, who will be mended.
+    """
 
     fate: Fate
     kind: str
     text: str
     retry_after_s: float = 0.0
+    final: bool = False
 
 
 class ShipError(MailcanaryError):
@@ -90,9 +96,13 @@ def retry_after_s(header: str | None, now_s: float) -> float:
 
 
 def of_status(status: int, detail: str, retry_after: str | None, now_s: float) -> Failure:
-    """The failure that an answer with that status is."""
+    """The failure that an answer with that status is.
+
+    ``detail`` is what the collector says of it; empty when it is not the collector that speaks.
+    """
     text = f"the collector answered {status}" + (f": {detail}" if detail else "")
-    return Failure(fate_of(status), str(status), text, retry_after_s(retry_after, now_s))
+    final = status == 413 and bool(detail)
+    return Failure(fate_of(status), str(status), text, retry_after_s(retry_after, now_s), final)
 
 
 def of_error(error: Exception) -> Failure | None:

@@ -160,8 +160,9 @@ class Shipper:
                 # In parts: at the latest, the event that is at fault is alone.
                 self._most = max(1, len(records) // 2)
                 return None
-            self._drop(records[0], failure)
-            return None
+            if failure.final:
+                self._drop(records[0], failure)
+                return None
         self._say("stopped" if failure.fate is Fate.STOP else "retrying", failure.text)
         return failure
 

@@ -3,8 +3,9 @@
 import argparse
 import sys
 import time
+from collections.abc import Callable, Iterable, Iterator
 
-from tests.simulation.report import failures
+from tests.simulation.report import Failure, failures
 
 
 def _seeds(text: str) -> range:
@@ -12,9 +13,9 @@ def _seeds(text: str) -> range:
     return range(int(first), int(last if dash else first) + 1)
 
 
-def main() -> int:
-    """Run; gives 1 when a schedule ended wrongly."""
-    parser = argparse.ArgumentParser(prog="python -m tests.simulation")
+def run(prog: str, failures: Callable[[Iterable[int]], Iterator[Failure]]) -> int:
+    """Run what the command line says; gives 1 when a schedule ended wrongly."""
+    parser = argparse.ArgumentParser(prog=prog)
     parser.add_argument("--seeds", type=_seeds, default=range(1000), metavar="FIRST-LAST")
     parser.add_argument("--trace", action="store_true", help="print everything that happened")
     options = parser.parse_args()
@@ -30,4 +31,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run("python -m tests.simulation", failures))

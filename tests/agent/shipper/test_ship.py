@@ -46,8 +46,11 @@ class Shelf:
             raise ShipError(of_status(503, "", None, 0.0))
         if step == "stop":
             raise ShipError(of_status(401, "", None, 0.0))
+        if step.startswith("no batch "):
+            status, detail = step.split()[2:]
+            raise ShipError(of_status(int(status), detail.strip("-"), None, 0.0))
         if header.count > self.too_many or (self.poison in numbers):
-            raise ShipError(of_status(413, "", None, 0.0))
+            raise ShipError(of_status(413, "too large", None, 0.0))
         mark = self.mark
         self.stored += [(n, line) for n, line in zip(numbers, lines, strict=True) if n > mark]
         if step == "answer lost":
@@ -149,6 +152,21 @@ async def test_one_event_that_nobody_takes_costs_that_one(spool: InlineSpool) ->
     assert [number for number, _ in shelf.stored] == [1, 2, 3, 4, 6, 7, 8, 9]
     assert shipper._counters["events_dropped_413"] == 1
     assert _left(spool) == []
+
+
+@pytest.mark.parametrize("says", ["400 -", "413 -", "422 -", "400 damaged", "422 version"])
+async def test_who_takes_nothing_at_all_costs_no_event(spool: InlineSpool, says: str) -> None:
+    """A proxy that is set up wrongly, or one that damages what passes through it."""
+    shelf = Shelf()
+    shelf.plan = [f"no batch {says}"] * 6
+    await _write(spool, 4)
+    shipper = _shipper(spool, shelf)
+    for _ in range(4):
+        assert await shipper.drain() is not None
+    assert shipper.status.state == "retrying"
+    assert _left(spool) == [1, 2, 3, 4]
+    assert await shipper.drain() is None
+    assert [number for number, _ in shelf.stored] == [1, 2, 3, 4]
 
 
 async def test_refused_events_and_gaps_are_told_and_hold_nothing_up(spool: InlineSpool) -> None:
