@@ -1,42 +1,42 @@
 """The agent's parts put together over ports: the same whole in production and in the simulation."""
 
 import asyncio
+import contextlib
 import math
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import structlog
 
 from agent.air import Air
-from agent.assignment import Assignment
+from agent.assignment import Assignment, AssignmentError
 from agent.caps import Caps, for_relays
 from agent.clock import Clock, WallGuard
 from agent.events_file import EventsOut
 from agent.expiry import Expirer
 from agent.health import Health
-from agent.mailbox.cadence import INBOX, JUNK, Budget, Cadence
-from agent.mailbox.folder import FolderWatch
-from agent.mailbox.watch import FolderStatus, MailboxWatch, Reader
+from agent.mailbox.cadence import INBOX, JUNK, Cadence
+from agent.mailbox.watch import MailboxWatch, Reader
 from agent.outlet import Outlet
 from agent.ports import Imap, Smtp
 from agent.schedule import Schedule, Slots
 from agent.sender import Sender
 from agent.spool.flight import Flight
 from agent.spool.schema import SpoolDamagedError
-from agent.spool.store import Cursor, Depth, Store
+from agent.spool.store import Depth, Store
 from agent.spool.writer import Spool
+from agent.supervision import Supervisor, every
 from agent.wall import NotingClock, WallLog
+from agent.watching import Cadences, Cursors, Watching
 from probes.contract.errors import SpoolError
 from probes.contract.events import Heartbeat
 from probes.contract.token import KeyRing
 
 log = structlog.get_logger(__name__)
-
-Cursors = dict[tuple[str, str], Cursor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,11 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Everything that the agent takes from outside."""
+    """Everything that the agent takes from outside.
+
+    ``assign`` tells what is behind ``smtp`` and ``imap`` which assignment holds from now on. It has
+    the mailboxes that are still watched besides.
+    """
 
     clock: Clock
     spool: Spool
@@ -66,6 +70,7 @@ class Ports:
     new_id: Callable[[], str]
     out: EventsOut | None = None
     rebuilt: bool = False
+    assign: Callable[[Assignment], None] = field(default=lambda _: None)
 
 
 def _load(store: Store) -> tuple[list[Flight], Cursors, bytes | None]:
@@ -75,6 +80,18 @@ def _load(store: Store) -> tuple[list[Flight], Cursors, bytes | None]:
 def _write_beat(beat: Heartbeat, walls: bytes, store: Store) -> None:
     store.append(beat, beat.at_ns)
     store.save_walls(walls)
+
+
+def _check(assignment: Assignment, agent: str) -> None:
+    if assignment.agent != agent:
+        raise AssignmentError(f"assignment: found agent {assignment.agent}, allowed is {agent}")
+    for plan in assignment.paths:
+        path = plan.path
+        if path.relay not in assignment.relays or path.mailbox not in assignment.mailboxes:
+            raise AssignmentError(
+                f"assignment: {path}: found a path whose relay or mailbox is missing, allowed are "
+                "paths with both"
+            )
 
 
 class Agent:
@@ -89,52 +106,25 @@ class Agent:
         limits: Limits | None = None,
         slots: Slots | None = None,
     ) -> None:
-        self._assignment = assignment
+        self._assignment = self._told = assignment
         self._ports = ports
-        self._slots = slots
         self._limits = limits or Limits()
+        self._schedule = slots
         self._counters: Counter[str] = Counter()
         self._air = Air(self._limits.wall_error_s)
         self._watches: dict[str, MailboxWatch] = {}
         self._wall = WallGuard()
-        self._damaged = asyncio.Event()
         self._sending: asyncio.Task[None] | None = None
         self._flying: set[asyncio.Task[None]] = set()
+        self._reassigned = asyncio.Event()
         self._wall_log = WallLog()
-        clock = self._clock = NotingClock(ports.clock, self._wall_log)
-        self._reader = Reader(
-            agent=assignment.agent,
-            helo=assignment.sender.helo,
-            ring=ring,
-            clock=clock,
-            spool=ports.spool,
-            imap=ports.imap,
-            air=self._air,
-            relays=assignment.relays,
-            counters=self._counters,
-            rng=ports.rng,
-            remember_s=assignment.remember_s,
-            wall_error_s=self._limits.wall_error_s,
-            rebuilt=ports.rebuilt,
-            wall=self._wall_log,
-        )
-        self._sender = Sender(
-            assignment,
-            ring.current,
-            clock=clock,
-            spool=ports.spool,
-            smtp=ports.smtp,
-            air=self._air,
-            watches=self._watches,
-            counters=self._counters,
-            rng=ports.rng,
-            new_id=ports.new_id,
-            caps=self._limits.caps or for_relays(assignment.routes),
-        )
+        self._clock = NotingClock(ports.clock, self._wall_log)
+        self._reader = self._make_reader(ring)
+        self._sender = self._make_sender(ring)
         self._expirer = Expirer(
             self._air,
             self._watches,
-            clock=clock,
+            clock=self._clock,
             spool=ports.spool,
             counters=self._counters,
             remember_s=assignment.remember_s,
@@ -145,25 +135,93 @@ class Agent:
             version=version,
             labels=assignment.labels,
             epoch=ports.spool.epoch,
-            clock=clock,
+            clock=self._clock,
             air=self._air,
             watches=self._watches,
             counters=self._counters,
-            started=clock.now(),
+            started=self._clock.now(),
         )
+        self._supervisor = Supervisor(self.health)
+        cadences = Cadences(self._limits.inbox, self._limits.junk)
+        self._watching = Watching(self._watches, self._reader, self._supervisor, cadences)
         self._outlet = None if ports.out is None else Outlet(ports.spool, ports.out)
+
+    def _make_reader(self, ring: KeyRing) -> Reader:
+        return Reader(
+            agent=self._assignment.agent,
+            helo=self._assignment.sender.helo,
+            ring=ring,
+            clock=self._clock,
+            spool=self._ports.spool,
+            imap=self._ports.imap,
+            air=self._air,
+            relays=self._assignment.relays,
+            counters=self._counters,
+            rng=self._ports.rng,
+            remember_s=self._assignment.remember_s,
+            wall_error_s=self._limits.wall_error_s,
+            rebuilt=self._ports.rebuilt,
+            wall=self._wall_log,
+        )
+
+    def _make_sender(self, ring: KeyRing) -> Sender:
+        return Sender(
+            self._assignment,
+            ring.current,
+            clock=self._clock,
+            spool=self._ports.spool,
+            smtp=self._ports.smtp,
+            air=self._air,
+            watches=self._watches,
+            counters=self._counters,
+            rng=self._ports.rng,
+            new_id=self._ports.new_id,
+            caps=self._limits.caps or for_relays(self._assignment.routes),
+        )
 
     @property
     def garbage(self) -> int:
         """How many mails are accounted for and still have to be deleted from their mailboxes."""
-        return sum(
-            status.garbage for watch in self._watches.values() for status in watch.folders.values()
-        )
+        return self._watching.garbage
 
     def stop_sending(self) -> None:
         """Send no more canaries; those in the air are still awaited."""
         if self._sending is not None:
             self._sending.cancel()
+
+    def reassign(self, assignment: Assignment) -> None:
+        """Work by another assignment from now on; to be called in the agent's loop.
+
+        What the two have in common goes on undisturbed: a path keeps the slot that it waits for, a
+        mailbox its connections. Canaries under way end as they began; a mailbox that is left is
+        watched until nothing is awaited in it. An agent with slots of its own keeps those.
+
+        Raises:
+            AssignmentError: it is another agent's, or has paths without their relay or mailbox.
+
+        Whatever is raised, the assignment before stays wholly in force.
+        """
+        _check(assignment, self._assignment.agent)
+        caps = self._limits.caps or for_relays(assignment.routes)
+        schedule = self._schedule
+        if schedule is not None:
+            schedule = schedule.replaced(assignment.paths, self._clock.now().wall_ns)
+        watched = {name: watch.config for name, watch in self._watches.items()}
+        told = replace(assignment, mailboxes={**watched, **assignment.mailboxes})
+        try:
+            self._ports.assign(told)
+        except BaseException:
+            self._ports.assign(self._told)
+            raise
+        self._told, self._assignment, self._schedule = told, assignment, schedule
+        self._sender.assign(assignment, caps)
+        self._expirer.assign(assignment.remember_s)
+        self.health.labels = assignment.labels
+        reader = self._reader
+        reader.helo, reader.relays = assignment.sender.helo, assignment.relays
+        reader.remember_s = assignment.remember_s
+        self._watching.follow(assignment.mailboxes, assignment.bounces)
+        self._reassigned.set()
 
     # --- life -------------------------------------------------------------------------------
 
@@ -177,9 +235,10 @@ class Agent:
         if walls is not None:
             self._wall_log.resume(walls, self._clock.now())
         interrupted = self._sender.take_up(flights)
-        works = [asyncio.create_task(work) for work in self._works(cursors)]
+        self._watching.begin(self._assignment.mailboxes, self._assignment.bounces, cursors)
+        works = [asyncio.create_task(work) for work in self._works()]
         works.append(asyncio.create_task(self._sender.tell_interrupted(interrupted)))
-        sending = self._sending = asyncio.create_task(self._supervise(self._send, "schedule"))
+        sending = self._sending = asyncio.create_task(self._supervisor.keep(self._send, "schedule"))
         log.info(
             "agent started",
             agent=self._assignment.agent,
@@ -191,6 +250,7 @@ class Agent:
         finally:
             sending.cancel()
             await self._land()
+            await self._watching.stop()
             for task in (*works, sending):
                 task.cancel()
             await asyncio.gather(*works, sending, return_exceptions=True)
@@ -203,99 +263,35 @@ class Agent:
             SpoolDamagedError: the spool is damaged: only a restart gives the agent a new one.
         """
         stopping = asyncio.create_task(stop.wait())
-        damaged = asyncio.create_task(self._damaged.wait())
+        damaged = asyncio.create_task(self._supervisor.damaged.wait())
         try:
             await asyncio.wait((stopping, damaged), return_when=asyncio.FIRST_COMPLETED)
         finally:
             stopping.cancel()
             damaged.cancel()
-        if self._damaged.is_set() and not stop.is_set():
+        if self._supervisor.damaged.is_set() and not stop.is_set():
             raise SpoolDamagedError(self.health.spool_problem or "spool: damaged")
 
-    def _works(self, cursors: Cursors) -> list[Coroutine[Any, Any, None]]:
-        works = [self._supervise(watch, "folder") for watch in self._folders(cursors)]
-        works.append(self._supervise(self._every(1.0, self._expirer.lost), "expiry"))
-        works.append(self._supervise(self._every(60.0, self._expirer.given_up), "giving up"))
-        works.append(self._supervise(self._keep_walls, "wall clock"))
-        works.append(
-            self._supervise(self._every(self._limits.heartbeat_s, self._beat), "heartbeat")
-        )
+    def _works(self) -> list[Coroutine[Any, Any, None]]:
+        keep, beat_s = self._supervisor.keep, self._limits.heartbeat_s
+        works = [
+            keep(every(1.0, self._expirer.lost), "expiry"),
+            keep(every(60.0, self._expirer.given_up), "giving up"),
+            keep(every(1.0, self._sweep), "mailboxes"),
+            keep(every(beat_s, self._beat), "heartbeat"),
+            keep(self._keep_walls, "wall clock"),
+        ]
         if self._outlet is not None:
-            works.append(self._supervise(partial(self._hand_over, self._outlet), "events"))
+            works.append(keep(partial(self._hand_over, self._outlet), "events"))
         return works
-
-    def _folders(self, cursors: Cursors) -> list[Callable[[], Awaitable[None]]]:
-        """How to watch each folder of each mailbox."""
-        folders: list[Callable[[], Awaitable[None]]] = []
-        for name, mailbox in self._assignment.mailboxes.items():
-            watch = MailboxWatch(
-                name=name,
-                config=mailbox,
-                air=self._air.mailbox(name),
-                budget=Budget(mailbox.imap.max_commands_per_minute),
-                takes_bounces=name == self._assignment.bounces,
-                began=self._clock.now(),
-            )
-            self._watches[name] = watch
-            places = [(mailbox.folders.inbox, False)]
-            if mailbox.folders.junk is not None:
-                places.append((mailbox.folders.junk, True))
-            for folder, junk in places:
-                one = FolderWatch(
-                    watch,
-                    self._reader,
-                    folder,
-                    junk=junk,
-                    cadence=self._limits.junk if junk else self._limits.inbox,
-                    cursor=cursors.get((name, folder)),
-                )
-                folders.append(partial(self._read, one, watch.folders[folder]))
-        return folders
-
-    @staticmethod
-    async def _read(folder: FolderWatch, status: FolderStatus) -> None:
-        """Watch a folder; a fault of our own is its state until it is read again."""
-        try:
-            await folder.run()
-        except Exception as error:
-            status.state, status.detail = "fault", f"{type(error).__name__} inside the agent"
-            raise
-
-    async def _supervise(self, work: Callable[[], Awaitable[object]], name: str) -> None:
-        """Run a work for ever; a fault of our own in it is logged and costs five seconds."""
-        while True:
-            try:
-                await work()
-            except SpoolError as error:
-                self._spool_failed(error)
-            except Exception:
-                log.exception("a part of the agent failed and is started again", part=name)
-            await asyncio.sleep(5.0)
-
-    @staticmethod
-    def _every(
-        seconds: float, work: Callable[[], Awaitable[object]]
-    ) -> Callable[[], Awaitable[None]]:
-        async def loop() -> None:
-            while True:
-                await work()
-                await asyncio.sleep(seconds)
-
-        return loop
-
-    def _spool_failed(self, error: SpoolError) -> None:
-        if self.health.spool_problem != str(error):
-            log.error("the spool cannot be written", error=str(error))
-        self.health.spool_problem = str(error)
-        if isinstance(error, SpoolDamagedError):
-            self._damaged.set()
 
     # --- works ------------------------------------------------------------------------------
 
     async def _send(self) -> None:
-        schedule = self._slots or Schedule(self._assignment.paths, self._clock.now().wall_ns)
+        if self._schedule is None:
+            self._schedule = Schedule(self._assignment.paths, self._clock.now().wall_ns)
         while True:
-            now_ns = self._clock.now().wall_ns
+            now_ns, schedule = self._clock.now().wall_ns, self._schedule
             for slot in schedule.due(now_ns):
                 self.health.lag.note((now_ns - slot.due_ns) / 1e9)
                 task = asyncio.create_task(self._sender.fly(slot))
@@ -306,7 +302,14 @@ class Agent:
             wait_s = 1.0 if next_ns is None else (next_ns - now_ns) / 1e9
             # Whole milliseconds, rounded up: event loops round timers, and one that wakes too early
             # comes round again and again until the time has come.
-            await asyncio.sleep(min(1.0, max(0.0, math.ceil(wait_s * 1e3) / 1e3)))
+            await self._rest(min(1.0, max(0.0, math.ceil(wait_s * 1e3) / 1e3)))
+
+    async def _rest(self, seconds: float) -> None:
+        """Wait for that long, or until there is a new assignment."""
+        self._reassigned.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._reassigned.wait()
 
     def _landed(self, task: asyncio.Task[None]) -> None:
         self._flying.discard(task)
@@ -321,6 +324,9 @@ class Agent:
             task.cancel()
         await asyncio.gather(*self._flying, return_exceptions=True)
 
+    async def _sweep(self) -> None:
+        self._watching.sweep(self._sender.bound)
+
     async def _beat(self) -> None:
         problem, self.health.spool_problem = self.health.spool_problem, None
         beat = self.health.brief(self.health.beat())
@@ -330,7 +336,7 @@ class Agent:
             await self._ports.spool.run(partial(_write_beat, beat, self._wall_log.dump()))
         except SpoolError as error:
             self.health.spool_problem = problem
-            self._spool_failed(error)
+            self._supervisor.spool_failed(error)
             # Prometheus is told all the same: it needs no spool.
             self.health.beat()
             return

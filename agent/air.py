@@ -1,9 +1,11 @@
 """The canaries in the air, by mailbox: which is the youngest, and whose wait is over."""
 
 import heapq
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from agent.assignment import Terms
 from agent.clock import Moment, elapsed
 from agent.spool.flight import Flight, FlightState
 
@@ -14,9 +16,13 @@ _SPARE_WAITS = 1000
 
 @dataclass(slots=True)
 class Total:
-    """How many canaries are awaited in all mailboxes together: asked for with every canary."""
+    """How many canaries are awaited in all mailboxes together: asked for with every canary.
+
+    ``bounces`` is how many of them would be returned to each bounce mailbox.
+    """
 
     count: int = 0
+    bounces: Counter[str] = field(default_factory=Counter)
 
 
 class MailboxAir:
@@ -33,6 +39,7 @@ class MailboxAir:
         self._awaited: dict[str, Flight] = {}
         self._dots: dict[str, int] = {}
         self._since: dict[str, int] = {}
+        self._terms: dict[str, Terms] = {}
         self._waits: list[tuple[int, str]] = []
         self._listeners: list[Callable[[], None]] = []
 
@@ -43,8 +50,17 @@ class MailboxAir:
         """Call ``listener`` whenever a canary has begun to be awaited."""
         self._listeners.append(listener)
 
-    def expect(self, flight: Flight, now: Moment, *, dot: Moment | None) -> None:
-        """Await the canary; ``dot`` is when its final dot was sent, if this run of ours sent it."""
+    def deafen(self) -> None:
+        """Call none of the listeners any more: nobody of them watches the mailbox now."""
+        self._listeners.clear()
+
+    def expect(
+        self, flight: Flight, now: Moment, *, dot: Moment | None, terms: Terms | None = None
+    ) -> None:
+        """Await the canary; ``dot`` is when its final dot was sent, if this run of ours sent it.
+
+        ``terms`` are what it was sent under, as far as that is known.
+        """
         if flight.canary not in self._awaited:
             age = elapsed(flight.sent, now, wall_error_s=self._wall_error_s)
             self._since[flight.canary] = now.boot_ns - round(age.seconds * NS)
@@ -53,6 +69,9 @@ class MailboxAir:
             heapq.heappush(self._waits, (wait_ends, flight.canary))
         if dot is not None:
             self._since[flight.canary] = self._dots[flight.canary] = dot.boot_ns
+        if terms is not None and flight.canary not in self._terms:
+            self._terms[flight.canary] = terms
+            self._total.bounces[terms.bounces or ""] += 1
         self._total.count += flight.canary not in self._awaited
         self._awaited[flight.canary] = flight
         for listener in self._listeners:
@@ -62,6 +81,9 @@ class MailboxAir:
         """Stop awaiting the canary; gives its flight if it was awaited."""
         self._dots.pop(canary, None)
         self._since.pop(canary, None)
+        terms = self._terms.pop(canary, None)
+        if terms is not None:
+            self._total.bounces[terms.bounces or ""] -= 1
         flight = self._awaited.pop(canary, None)
         self._total.count -= flight is not None
         if len(self._waits) > 2 * len(self._awaited) + _SPARE_WAITS:
@@ -73,6 +95,14 @@ class MailboxAir:
     def get(self, canary: str) -> Flight | None:
         """The awaited flight of that canary."""
         return self._awaited.get(canary)
+
+    def canaries(self) -> list[str]:
+        """The ids of all that are awaited."""
+        return list(self._awaited)
+
+    def terms(self, canary: str) -> Terms | None:
+        """What the awaited canary was sent under; ``None`` when that is not known."""
+        return self._terms.get(canary)
 
     def dot_ns(self, canary: str) -> int | None:
         """When the canary's final dot was sent, on this boot's clock; a bound for its arrival."""
@@ -143,10 +173,24 @@ class Air:
         flights = [flight for flight in oldest if flight is not None]
         return min(flights, key=lambda flight: flight.sent.wall_ns, default=None)
 
-    def expect(self, flight: Flight, now: Moment, *, dot: Moment | None) -> None:
-        """Await the canary in its mailbox."""
+    def leave(self, name: str) -> None:
+        """Nobody watches that mailbox any more; its part is dropped when nothing is awaited."""
+        box = self._mailboxes.get(name)
+        if box is not None:
+            box.deafen()
+            if not len(box):
+                del self._mailboxes[name]
+
+    def returning(self, bounces: str) -> int:
+        """How many of the awaited canaries would be returned to that bounce mailbox."""
+        return self._total.bounces[bounces]
+
+    def expect(
+        self, flight: Flight, now: Moment, *, dot: Moment | None, terms: Terms | None = None
+    ) -> None:
+        """Await the canary in its mailbox; as :meth:`MailboxAir.expect`."""
         box = self.mailbox(flight.path.mailbox)
-        box.expect(flight.moved(FlightState.AWAITED), now, dot=dot)
+        box.expect(flight.moved(FlightState.AWAITED), now, dot=dot, terms=terms)
 
     def forget(self, flight: Flight) -> None:
         """Stop awaiting the canary."""

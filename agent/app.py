@@ -144,16 +144,24 @@ def build(
 ) -> Agent:
     """An agent on the real clock and network."""
     clock = SystemClock()
+    smtp = SmtpServers(assignment, policy, vault, clock)
+    imap = ImapServers(assignment, policy, vault, clock, command_s=limits.imap_command_s)
+
+    def assign(new: Assignment) -> None:
+        smtp.assign(new)
+        imap.assign(new)
+
     ports = Ports(
         clock=clock,
         spool=spool,
-        smtp=SmtpServers(assignment, policy, vault, clock),
-        imap=ImapServers(assignment, policy, vault, clock, command_s=limits.imap_command_s),
+        smtp=smtp,
+        imap=imap,
         # Jitter of retries, nothing that must not be guessed.
         rng=random.Random(),  # noqa: S311
         new_id=lambda: secrets.token_hex(16),
         out=out,
         rebuilt=spool.quarantined is not None,
+        assign=assign,
     )
     return Agent(assignment, vault.key_ring(), ports, version, limits, slots)
 

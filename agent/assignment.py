@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from probes.contract.config.models import Agent, Config, Customer, Mailbox, Relay, Sender, Timeouts
 from probes.contract.errors import MailcanaryError
+from probes.contract.names import Path
 from probes.contract.plan import PathPlan, plan
 
 
@@ -12,6 +13,19 @@ class AssignmentError(MailcanaryError):
     """The configuration has no work for this agent, or not enough to do it."""
 
     exit_code = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a canary was sent under: what becomes of it is judged by that, whatever came after.
+
+    ``mailbox`` is where it is to come home, as it was then, ``bounces`` where it would be returned.
+    """
+
+    relay: Relay | None
+    helo: str
+    mailbox: Mailbox | None
+    bounces: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +46,15 @@ class Assignment:
     def routes(self) -> int:
         """How many relays the paths lead through."""
         return len({plan.path.relay for plan in self.paths})
+
+    def terms(self, path: Path) -> Terms:
+        """What canaries of that path are sent under; the path need not be in it any more."""
+        return Terms(
+            self.relays.get(path.relay),
+            self.sender.helo,
+            self.mailboxes.get(path.mailbox),
+            self.bounces,
+        )
 
     @property
     def bounces(self) -> str | None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from agent.air import Air
+from agent.assignment import Terms
 from agent.clock import Clock, Moment
 from agent.spool.flight import Flight, FlightState
 from probes.smtp import Mail
@@ -16,13 +17,19 @@ class Departure:
     """
 
     def __init__(
-        self, flight: Flight, clock: Clock, air: Air, compose: Callable[[Flight], Mail]
+        self,
+        flight: Flight,
+        clock: Clock,
+        air: Air,
+        compose: Callable[[Flight], Mail],
+        terms: Terms,
     ) -> None:
         self.flight = flight
         self.dotted = False
         self._clock = clock
         self._air = air
         self._compose = compose
+        self._terms = terms
 
     @property
     def sent(self) -> Moment:
@@ -38,4 +45,4 @@ class Departure:
         """The final dot is about to be sent: from now on the canary is awaited."""
         self.dotted = True
         now = self._clock.now()
-        self._air.expect(self.flight, now, dot=now)
+        self._air.expect(self.flight, now, dot=now, terms=self._terms)

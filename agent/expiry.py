@@ -1,16 +1,36 @@
 """When the wait for a canary is over: lost only against a complete check, unknown at the end."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from agent.air import Air
+from agent.assignment import Terms
 from agent.clock import Clock, at_boot
 from agent.mailbox.watch import MailboxWatch
 from agent.spool.flight import Flight
 from agent.spool.store import Store
 from agent.spool.writer import Spool
+from probes.contract.config.models import Mailbox
 from probes.contract.errors import SpoolError
 from probes.contract.events import Expiry
+
+_UNREAD = "the mailbox was not read for as long as it is remembered"
+_MOVED = "the mailbox has moved to another account or other folders since"
+
+
+def _expiry(flight: Flight, at_ns: int, watermark_ns: int, why_unknown: str) -> Expiry:
+    return Expiry(
+        canary=flight.canary,
+        path=flight.path,
+        at_ns=at_ns,
+        lost=not why_unknown,
+        watermark_ns=None if why_unknown else watermark_ns,
+        detail=why_unknown,
+    )
+
+
+def _home(terms: Terms | None) -> Mailbox | None:
+    return None if terms is None else terms.mailbox
 
 
 class Expirer:
@@ -18,7 +38,8 @@ class Expirer:
 
     A canary is lost when every folder of its mailbox was checked completely, the check begun after
     ``loss_after``, and none showed it. One whose mailbox could not be read for as long as canaries
-    are remembered is unknown: nobody looked.
+    are remembered is unknown: nobody looked. So is one whose mailbox is another now than the one it
+    was sent to: nobody looked there.
     """
 
     def __init__(
@@ -40,8 +61,12 @@ class Expirer:
         self._remember_s = remember_s
         self._wall_error_s = wall_error_s
 
+    def assign(self, remember_s: float) -> None:
+        """Canaries are remembered for so long from now on."""
+        self._remember_s = remember_s
+
     async def lost(self) -> int:
-        """End the waits that a watermark has passed; gives how many canaries are lost.
+        """End the waits that a watermark has passed; gives how many.
 
         Raises:
             SpoolError: nothing was ended; to be tried again.
@@ -51,13 +76,17 @@ class Expirer:
         for name, box in list(self._air.mailboxes().items()):
             watch = self._watches.get(name)
             mark = None if watch is None else watch.watermark(now.boot_id)
-            if mark is None:
+            if watch is None or mark is None:
                 continue
             over = box.overdue(mark.boot_ns)
             if not over:
                 continue
             try:
-                await self._end(over, now.wall_ns, lost=True, watermark_ns=mark.wall_ns)
+                await self._end(
+                    _expiry(flight, now.wall_ns, mark.wall_ns, "" if shown else _MOVED)
+                    for flight in over
+                    for shown in (watch.shows(_home(box.terms(flight.canary))),)
+                )
             except SpoolError:
                 for flight in over:
                     box.wait_again(flight, mark)
@@ -76,32 +105,20 @@ class Expirer:
         for box in list(self._air.mailboxes().values()):
             over = box.older_than(self._remember_s, now, self._wall_error_s)
             if over:
-                await self._end(over, now.wall_ns, lost=False, watermark_ns=None)
+                await self._end(_expiry(flight, now.wall_ns, 0, _UNREAD) for flight in over)
                 ended += len(over)
         before = at_boot(now, now.boot_ns - round(self._remember_s * 1e9))
         await self._spool.run(lambda store: store.forget_flights(before))
         return ended
 
-    async def _end(
-        self, flights: list[Flight], at_ns: int, *, lost: bool, watermark_ns: int | None
-    ) -> None:
-        events = [
-            Expiry(
-                canary=flight.canary,
-                path=flight.path,
-                at_ns=at_ns,
-                lost=lost,
-                watermark_ns=watermark_ns,
-                detail="" if lost else "the mailbox was not read for as long as it is remembered",
-            )
-            for flight in flights
-        ]
+    async def _end(self, ended: Iterable[Expiry]) -> None:
+        events = list(ended)
 
         def write(store: Store) -> None:
             for event in events:
                 store.end_wait(event)
 
         await self._spool.run(write)
-        for flight in flights:
-            self._air.forget(flight)
-        self._counters["waits_lost" if lost else "waits_given_up"] += len(flights)
+        for event in events:
+            self._air.mailbox(event.path.mailbox).forget(event.canary)
+            self._counters["waits_lost" if event.lost else "waits_given_up"] += 1

@@ -46,6 +46,9 @@ class Table:
 
     def pick(self, whole: Mapping[str, MailboxHealth], now_ns: int) -> dict[str, MailboxHealth]:
         """What to write of ``whole`` at ``now_ns`` of the boot clock."""
+        for name in self._told.keys() - whole.keys():
+            # Should it be watched again, that will be news.
+            del self._told[name]
         due = self._all_ns is None or now_ns - self._all_ns >= _ALL_EVERY_NS
         if due or len(whole) <= _ALL_UP_TO:
             return dict(whole)

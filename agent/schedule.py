@@ -3,7 +3,7 @@
 import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 from probes.contract.plan import PathPlan, next_due_ns
 
@@ -29,6 +29,9 @@ class Slots(Protocol):
     def due(self, now_ns: int) -> list[Slot]:
         """The slots that have come since it was last asked."""
 
+    def replaced(self, plans: Iterable[PathPlan], now_ns: int) -> "Slots":
+        """What goes on in its place when the paths are those from now on; it stays as it is."""
+
 
 class Once:
     """Every path once, now: for a single shot."""
@@ -44,6 +47,14 @@ class Once:
         """All paths at the first call, none later."""
         plans, self._plans = self._plans, ()
         return [Slot(plan, now_ns, stale=False) for plan in plans]
+
+    def replaced(self, plans: Iterable[PathPlan], now_ns: int) -> Self:  # noqa: ARG002 - the protocol's signature
+        """A single shot's paths are settled."""
+        return self
+
+
+def _rhythm(plan: PathPlan) -> tuple[float, float, float]:
+    return plan.period_s, plan.phase_s, plan.jitter_s
 
 
 class Schedule:
@@ -62,6 +73,25 @@ class Schedule:
     def _begin(self, now_ns: int) -> None:
         self._heap = [(next_due_ns(plan, now_ns), i) for i, plan in enumerate(self._plans)]
         heapq.heapify(self._heap)
+
+    def replaced(self, plans: Iterable[PathPlan], now_ns: int) -> "Schedule":
+        """The schedule of other paths; those that are due as before keep the slot they wait for.
+
+        That slot may have come already and not been asked for: it is neither lost nor put off. All
+        others begin with their first slot after ``now_ns``.
+        """
+        waiting = {
+            self._plans[index].path: (_rhythm(self._plans[index]), due_ns)
+            for due_ns, index in self._heap
+        }
+        new = Schedule((), self._now_ns)
+        new._plans = tuple(plans)
+        for index, plan in enumerate(new._plans):
+            rhythm, due_ns = waiting.get(plan.path, (None, 0))
+            same = rhythm == _rhythm(plan)
+            new._heap.append((due_ns if same else next_due_ns(plan, now_ns), index))
+        heapq.heapify(new._heap)
+        return new
 
     def __len__(self) -> int:
         return len(self._plans)

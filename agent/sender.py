@@ -3,8 +3,10 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, TypeVar
 
 import structlog
 
@@ -83,6 +85,12 @@ class Sender:
         self._caps = caps
         self._load = Load()
         self._spool_failing = False
+        self.bound: Counter[str] = Counter()
+        """How many canaries on their way out may come home to, or be returned to, a mailbox."""
+
+    def assign(self, assignment: Assignment, caps: Caps) -> None:
+        """Send by that from the next canary on; one that is under way goes on as it began."""
+        self._assignment, self._caps = assignment, caps
 
     @property
     def sending(self) -> int:
@@ -101,7 +109,7 @@ class Sender:
         interrupted = []
         for flight in flights:
             if flight.awaited:
-                self._air.expect(flight, now, dot=None)
+                self._air.expect(flight, now, dot=None, terms=self._assignment.terms(flight.path))
             if flight.untold:
                 interrupted.append(flight)
         return interrupted
@@ -132,31 +140,41 @@ class Sender:
 
     # --- one canary -------------------------------------------------------------------------
 
-    async def fly(self, slot: Slot) -> None:
-        """Send one canary, or say why not; returns when its attempt's end is on the disk."""
+    def fly(self, slot: Slot) -> Coroutine[Any, Any, None]:
+        """Send one canary, or say why not; ends when its attempt's end is on the disk.
+
+        The assignment is that of the call.
+        """
+        return self._fly(slot, self._assignment)
+
+    async def _fly(self, slot: Slot, work: Assignment) -> None:
         relay, began = slot.plan.path.relay, self._clock.now()
         if slot.stale:
-            await self._hold(slot, Reason.STALE, "its time had passed when the agent came to it")
+            detail = "its time had passed when the agent came to it"
+            await self._hold(slot, work, Reason.STALE, detail)
             return
         home = self._home(slot.plan.path.mailbox, began)
         held = held_back(self._caps, self._load, home, relay)
         if held is not None:
-            await self._hold(slot, *held)
+            await self._hold(slot, work, *held)
             return
+        homes = [name for name in (slot.plan.path.mailbox, work.bounces) if name is not None]
         self._load.sending += 1
         self._load.per_relay[relay] += 1
+        self.bound.update(homes)
         try:
-            flight = await self._intent(slot)
+            flight = await self._intent(slot, work)
             if flight is None:
                 return
             late_s = (began.wall_ns - slot.due_ns) / 1e9 + self._since(began)
             if late_s > STALE_AFTER_S:
                 await self._end(flight, self._clock.now(), _stale(late_s))
             else:
-                await self._attempt(flight)
+                await self._attempt(flight, work)
         finally:
             self._load.sending -= 1
             self._load.per_relay[relay] -= 1
+            self.bound.subtract(homes)
 
     def _home(self, mailbox: str, now: Moment) -> Home:
         watch = self._watches.get(mailbox)
@@ -177,13 +195,13 @@ class Sender:
             loss_after_s=slot.plan.loss_after_s,
         )
 
-    async def _intent(self, slot: Slot) -> Flight | None:
+    async def _intent(self, slot: Slot, work: Assignment) -> Flight | None:
         """The flight, its intent durable; ``None``, with a count, when the spool takes none."""
-        draft, revision = self._draft(slot), self._assignment.revision
+        draft, revision = self._draft(slot), work.revision
         return await self._try(lambda store: store.begin_flight(draft, revision))
 
-    async def _hold(self, slot: Slot, reason: Reason, detail: str) -> None:
-        draft, revision = self._draft(slot), self._assignment.revision
+    async def _hold(self, slot: Slot, work: Assignment, reason: Reason, detail: str) -> None:
+        draft, revision = self._draft(slot), work.revision
 
         def write(store: Store) -> Flight:
             flight = store.begin_flight(draft, revision)
@@ -221,9 +239,12 @@ class Sender:
             self._spool_failing = False
         return result
 
-    async def _attempt(self, flight: Flight) -> None:
-        relay = self._assignment.relays[flight.path.relay]
-        departure = Departure(flight, self._clock, self._air, self._mail)
+    async def _attempt(self, flight: Flight, work: Assignment) -> None:
+        relay = work.relays[flight.path.relay]
+        # How the agent calls itself is a matter of the attempt, not of the canary.
+        terms = replace(work.terms(flight.path), helo=self._assignment.sender.helo)
+        compose = partial(self._mail, work)
+        departure = Departure(flight, self._clock, self._air, compose, terms)
         try:
             report = await self._smtp.send(relay, departure.mail, departure.dot_sent)
         except Exception as error:
@@ -231,9 +252,9 @@ class Sender:
             report = _own_fault(error, dotted=departure.dotted)
         await self._end(flight, departure.sent, report)
 
-    def _mail(self, flight: Flight) -> Mail:
-        mailbox = self._assignment.mailboxes[flight.path.mailbox]
-        addresses = Addresses(self._assignment.sender.address, mailbox.address)
+    def _mail(self, work: Assignment, flight: Flight) -> Mail:
+        mailbox = work.mailboxes[flight.path.mailbox]
+        addresses = Addresses(work.sender.address, mailbox.address)
         return Mail(
             sender=addresses.sender,
             recipient=addresses.recipient,

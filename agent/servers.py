@@ -45,6 +45,10 @@ class SmtpServers:
         self._lookups = lookups
         self._patience_s = patience_s
 
+    def assign(self, assignment: Assignment) -> None:
+        """Send by that assignment from the next attempt on."""
+        self._assignment = assignment
+
     async def send(
         self, relay: Relay, mail: Callable[[], Mail], on_data_sent: Callable[[], None]
     ) -> SendReport:
@@ -140,6 +144,10 @@ class ImapServers:
         self._command_s = command_s
         self._lookups = lookups
         self._gate = _Gate(opening, opening_s)
+
+    def assign(self, assignment: Assignment) -> None:
+        """Open that assignment's mailboxes from now on; connections that are open stay open."""
+        self._assignment = assignment
 
     async def open(self, mailbox: str, folder: str) -> FolderSession:
         """Connect, log in and select.

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from agent.assignment import Terms
 from agent.clock import Moment, at_boot
 from agent.mailbox.arrivals import (
     Fields,
@@ -112,6 +113,12 @@ def _is_old_news(item: _Candidate, where: Where) -> bool:
     return item.old or (counted and item.message.uid < where.known_only_below)
 
 
+def _terms(watch: MailboxWatch, reader: Reader, token: Token) -> Terms:
+    """What a canary was sent under, or, when that is not known any more, would be now."""
+    now = Terms(reader.relays.get(token.path.relay), reader.helo, watch.config, None)
+    return watch.air.terms(token.canary) or now
+
+
 def _arrivals(
     watch: MailboxWatch,
     reader: Reader,
@@ -131,6 +138,7 @@ def _arrivals(
             finds.append((uid, None))
             continue
         sent = sent_moment(flight, item.token)
+        terms = _terms(watch, reader, item.token)
         event = arrival(
             item.token,
             item.fields,
@@ -140,8 +148,8 @@ def _arrivals(
             flight=flight,
             dot_boot_ns=watch.air.dot_ns(item.token.canary),
             wall_error_s=reader.wall.error_s(sent, reader.wall_error_s),
-            relay=reader.relays.get(item.token.path.relay),
-            agent_helo=reader.helo,
+            relay=terms.relay,
+            agent_helo=terms.helo,
             mailbox=watch.config,
         )
         finds.append((uid, event))

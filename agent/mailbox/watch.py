@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from agent.air import Air, MailboxAir
 from agent.clock import NEVER, Clock, Moment
+from agent.mailbox.account import fingerprint
 from agent.mailbox.cadence import Budget
 from agent.ports import Imap
 from agent.spool.writer import Spool
@@ -47,9 +48,17 @@ class Told:
         return True
 
 
-@dataclass(frozen=True, slots=True)
+def places(mailbox: Mailbox) -> list[tuple[str, bool]]:
+    """The folders of a mailbox in which its mail may lie, and which of them is for junk."""
+    folders = mailbox.folders
+    return [(folders.inbox, False), *([(folders.junk, True)] if folders.junk is not None else [])]
+
+
+@dataclass(slots=True)
 class Reader:
     """What every folder watch of an agent shares. Times in seconds.
+
+    ``helo``, ``relays`` and ``remember_s`` are the assignment's, and change with it.
 
     ``rebuilt`` says that the spool was made anew, so that canaries of before may lie in mailboxes
     that this spool has never heard of. ``air`` is that of all mailboxes: a bounce is about a canary
@@ -107,6 +116,13 @@ class MailboxWatch:
         if not here or len(here) < len(checks):
             return None
         return min(here, key=lambda check: check.boot_ns)
+
+    def shows(self, then: Mailbox | None) -> bool:
+        """Whether what was sent to the mailbox as it was then can only lie where this looks."""
+        if then is None or then == self.config:
+            return True
+        same = fingerprint(then.imap) == fingerprint(self.config.imap)
+        return same and set(places(then)) <= set(places(self.config))
 
     def unread_s(self, now: Moment) -> float:
         """Seconds since the inbox was last checked completely, or since the watch began.

@@ -353,11 +353,12 @@ class Store:
                 found[canary] = self._flight(*row)
         return found
 
-    def cursors(self) -> dict[tuple[str, str], Cursor]:
-        """How far each (mailbox, folder) was read."""
+    def cursors(self, mailbox: str | None = None) -> dict[tuple[str, str], Cursor]:
+        """How far each (mailbox, folder) was read; those of one mailbox, or all."""
         rows = self._db.execute(
             "SELECT mailbox, folder, uidvalidity, next_uid, wall_ns, boot_ns, boot_id, account"
-            " FROM cursors"
+            " FROM cursors WHERE ?1 IS NULL OR mailbox = ?1",
+            (mailbox,),
         )
         return {(m, f): Cursor(v, n, Moment(w, b, i), a) for m, f, v, n, w, b, i, a in rows}
 

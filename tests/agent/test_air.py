@@ -3,7 +3,7 @@
 from agent.air import Air, MailboxAir
 from agent.spool.flight import FlightState
 from probes.contract.names import Path
-from tests.agent.fakes import HandClock, S, canary_id, flight
+from tests.agent.fakes import HandClock, S, assignment, canary_id, flight
 
 
 def test_nothing_in_the_air() -> None:
@@ -130,3 +130,37 @@ def test_what_has_come_home_leaves_nothing_behind_where_nobody_asks_what_is_over
         box.forget(canary_id(number))
     assert len(box._waits) < 1100
     assert box.overdue(10**18) == [kept]
+
+
+def test_what_a_canary_was_sent_under_is_known_until_it_is_not_awaited_any_more() -> None:
+    clock, air = HandClock(), Air()
+    now, mine = clock.now(), assignment()
+    one, other = flight(1, sent=now), flight(2, sent=now)
+    terms = mine.terms(one.path)
+    air.expect(one, now, dot=None, terms=terms)
+    air.expect(one, now, dot=now, terms=terms)
+    air.expect(other, now, dot=now)
+    box = air.mailbox("acme/inbox")
+    assert (box.terms(one.canary), box.terms(other.canary)) == (terms, None)
+    assert terms.relay == mine.relays["relay-a1"]
+    assert air.returning("monitor/bounces") == 1
+    air.forget(one)
+    air.forget(one)
+    assert (box.terms(one.canary), air.returning("monitor/bounces")) == (None, 0)
+
+
+def test_a_mailbox_that_nobody_watches_wakes_nobody_and_keeps_what_is_awaited() -> None:
+    clock, air = HandClock(), Air()
+    box, heard = air.mailbox("acme/inbox"), []
+    box.on_expect(lambda: heard.append(1))
+    one = flight(1, sent=clock.now())
+    air.expect(one, clock.now(), dot=None)
+    air.leave("acme/inbox")
+    air.expect(flight(2, sent=clock.now()), clock.now(), dot=None)
+    assert (heard, len(air)) == ([1], 2)
+    assert box.canaries() == [canary_id(1), canary_id(2)]
+    for canary in box.canaries():
+        box.forget(canary)
+    air.leave("acme/inbox")
+    air.leave("acme/never-watched")
+    assert air.mailboxes() == {}

@@ -1,19 +1,30 @@
 """When a wait is over: lost only against a complete check of every folder, unknown at the end."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from agent.air import Air
+from agent.assignment import Terms
 from agent.expiry import Expirer
 from agent.mailbox.cadence import Budget
 from agent.mailbox.watch import FolderStatus, MailboxWatch
 from agent.spool.flight import Flight, FlightState
+from probes.contract.config.models import Folders
 from probes.contract.errors import SpoolError
 from probes.contract.events import Expiry, Submission
 from probes.contract.stages import Result
-from tests.agent.fakes import INBOX, HandClock, InlineSpool, assignment, begun, flight
+from tests.agent.fakes import (
+    INBOX,
+    PATH,
+    HandClock,
+    InlineSpool,
+    assignment,
+    begun,
+    canary_id,
+    flight,
+)
 
 
 @dataclass
@@ -42,7 +53,7 @@ class Bench:
             wall_error_s=1.0,
         )
 
-    def fly(self, number: int) -> Flight:
+    def fly(self, number: int, terms: Terms | None = None) -> Flight:
         """A canary is accepted now, and is lost after 30 s."""
         now = self.clock.now()
         self.spool.store.begin()
@@ -56,7 +67,7 @@ class Bench:
         )
         self.spool.store.end_submission(accepted, now, FlightState.AWAITED)
         self.spool.store.commit()
-        self.air.expect(made, self.clock.now(), dot=self.clock.now())
+        self.air.expect(made, self.clock.now(), dot=self.clock.now(), terms=terms)
         return made
 
     def checked(self, *folders: str) -> None:
@@ -159,3 +170,29 @@ async def test_flights_that_expired_long_ago_are_forgotten(bench: Bench) -> None
     bench.clock.advance(100)
     assert await bench.expirer.given_up() == 0
     assert bench.spool.store.find_flights([made.canary]) == {}
+
+
+async def test_where_nobody_looked_nothing_is_lost(bench: Bench) -> None:
+    """A canary that was sent to where the mailbox was before is unknown, and so it is said."""
+    before = bench.watch.config
+    moved = before.model_copy(update={"imap": before.imap.model_copy(update={"user": "new"})})
+    junk = before.model_copy(update={"folders": Folders(junk="Spam")})
+    address = before.model_copy(update={"address": "other@acme.example", "folders": Folders()})
+    for number, home in enumerate((before, moved, junk, address), start=1):
+        bench.fly(number, replace(assignment().terms(PATH), mailbox=home))
+    bench.clock.advance(31)
+    bench.checked("INBOX", "Junk")
+    assert await bench.expirer.lost() == 4
+    told = {one.canary: one for one in bench.expiries()}
+    assert [told[canary_id(number)].lost for number in (1, 2, 3, 4)] == [True, False, False, True]
+    assert "moved" in told[canary_id(2)].detail
+    assert told[canary_id(2)].watermark_ns is None
+    assert bench.counters == {"waits_lost": 2, "waits_given_up": 2}
+
+
+async def test_another_time_to_remember_holds_from_now_on(bench: Bench) -> None:
+    bench.fly(1)
+    bench.clock.advance(60)
+    assert await bench.expirer.given_up() == 0
+    bench.expirer.assign(59.0)
+    assert await bench.expirer.given_up() == 1

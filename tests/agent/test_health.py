@@ -117,3 +117,12 @@ def test_what_is_written_is_brief_and_prometheus_has_it_all(clock: HandClock) ->
         assert len(health.last.mailboxes) == 60
         clock.advance(10)
     assert told == [60, 0, 0]
+
+
+def test_a_mailbox_that_is_watched_again_is_news() -> None:
+    table, whole = Table(), boxes(60)
+    table.written(table.pick(whole, 0), 60, 0)
+    left = whole.pop("acme/m1")
+    assert table.pick(whole, 10 * S) == {}
+    whole["acme/m1"] = left
+    assert set(table.pick(whole, 20 * S)) == {"acme/m1"}

@@ -2,9 +2,9 @@
 
 from itertools import pairwise
 
-from agent.schedule import STALE_AFTER_S, Schedule
+from agent.schedule import STALE_AFTER_S, Once, Schedule
 from probes.contract.names import Path
-from probes.contract.plan import PathPlan
+from probes.contract.plan import PathPlan, next_due_ns
 from tests.agent.fakes import S, plan_of
 
 NOW = 1_760_000_000 * S
@@ -83,3 +83,56 @@ def test_a_hundred_thousand_paths_are_spread_out() -> None:
     counts = [len(schedule.due(NOW + second * S)) for second in range(1, 11)]
     assert sum(counts) in (999, 1000, 1001)
     assert max(counts) <= 101
+
+
+# --- other paths ----------------------------------------------------------------------------
+
+
+def every_due(schedule: Schedule, until_ns: int) -> list[tuple[str, int]]:
+    """All slots up to then, each taken when it is due: relay and due time."""
+    slots = []
+    while (next_ns := schedule.next_ns()) is not None and next_ns <= until_ns:
+        slots += schedule.due(next_ns)
+    return [(slot.plan.path.relay, slot.due_ns) for slot in slots]
+
+
+def test_paths_that_stay_keep_their_slots_and_others_begin_with_their_next() -> None:
+    whole, late = paths(5), NOW + 33 * S
+    schedule = Schedule(whole[:3], NOW)
+    every_due(schedule, late)
+    other = schedule.replaced(whole[1:], late)
+    assert every_due(other, late + 30 * S) == every_due(Schedule(whole[1:], late), late + 30 * S)
+    # The old one is as it was, should the new one not be taken after all.
+    assert every_due(schedule, late + 30 * S) == every_due(Schedule(whole[:3], late), late + 30 * S)
+
+
+def test_a_slot_that_has_come_and_was_not_asked_for_yet_is_not_lost() -> None:
+    [plan] = paths(1)
+    schedule = Schedule([plan], NOW)
+    due = schedule.next_ns() or 0
+    another_deadline = PathPlan(plan.path, plan.period_s, plan.phase_s, 9.0, 99.0)
+    other = schedule.replaced([another_deadline], due + S)
+    [slot] = other.due(due + S)
+    assert (slot.due_ns, slot.plan.deadline_s, slot.stale) == (due, 9.0, False)
+
+
+def test_a_slot_that_was_used_is_not_used_again_when_the_clock_is_set_back_a_little() -> None:
+    schedule = Schedule(paths(1), NOW)
+    due = schedule.next_ns() or 0
+    assert len(schedule.due(due)) == 1
+    other = schedule.replaced(paths(1), due - S)
+    assert other.due(due + S) == []
+
+
+def test_another_rhythm_takes_its_first_slot_from_now_on() -> None:
+    [plan] = paths(1, period_s=1000.0)
+    faster = PathPlan(plan.path, 4.0, 1.0, 5.0, 30.0)
+    other = Schedule([plan], NOW).replaced([faster], NOW + 2 * S)
+    assert other.next_ns() == next_due_ns(faster, NOW + 2 * S)
+    assert len(other) == 1
+    assert Schedule([plan], NOW).replaced([], NOW).next_ns() is None
+
+
+def test_a_single_shots_paths_are_settled() -> None:
+    once = Once(paths(2))
+    assert len(once.replaced(paths(5), NOW).due(NOW)) == 2

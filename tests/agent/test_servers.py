@@ -269,3 +269,27 @@ async def test_servers_that_do_not_answer_make_room(bench: Bench, names: Names) 
     with pytest.raises(ImapFailure) as caught:
         await hanging
     assert caught.value.reason is Reason.NO_ADDRESS
+
+
+async def test_another_assignment_holds_from_the_next_attempt_and_the_next_opening_on(
+    bench: Bench,
+) -> None:
+    smtp, imap = bench.smtp(), bench.imap()
+    session = await imap.open(BOX, "INBOX")
+    before = bench.assignment
+    moved = "acme/moved"
+    new = replace(
+        before,
+        sender=before.sender.model_copy(update={"helo": "new.monitor.example"}),
+        mailboxes={moved: before.mailboxes[BOX]},
+    )
+    smtp.assign(new)
+    imap.assign(new)
+    # A connection that is open is not touched.
+    assert (await session.fetch_from(1)).complete
+    await session.close()
+    with pytest.raises(KeyError):
+        await imap.open(BOX, "INBOX")
+    await (await imap.open(moved, "INBOX")).close()
+    relay = before.relays["relay-a1"]
+    assert (await smtp.send(relay, lambda: MAIL, lambda: None)).result is Result.ACCEPTED
