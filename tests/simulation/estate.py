@@ -1,5 +1,8 @@
 """What the simulated agent has to measure."""
 
+import random
+from dataclasses import replace
+
 from agent.assignment import Assignment
 from probes.contract.config.models import Folders, Imap, Mailbox, Relay, Sender, Timeouts
 from probes.contract.names import Path
@@ -50,4 +53,44 @@ def assignment(scenario: Scenario) -> Assignment:
         ),
         timeouts=_TIMEOUTS,
         remember_s=REMEMBER_S,
+    )
+
+
+STEADY = Path("sfo", RELAYS[0], MAILBOXES[0])
+"""The path that is in every assignment, always with the same slots."""
+
+
+def changed(whole: Assignment, number: int) -> Assignment:
+    """Another assignment, made of the whole one by the number.
+
+    Relays or a mailbox are left out, paths have another period, a mailbox another secret or label,
+    and the bounces another home; the steady path is always in it.
+    """
+    rng = random.Random(number)  # noqa: S311 - a simulation must repeat
+    relays = {STEADY.relay, *(name for name in RELAYS if rng.random() < 0.7)}
+    homes = {STEADY.mailbox, *(name for name in MAILBOXES if rng.random() < 0.7)}
+    bounces = rng.choice((BOUNCES, BOUNCES, MAILBOXES[0]))
+    slower = rng.choice((1.0, 1.0, 1.7))
+    boxes = {}
+    for name in sorted({*homes, bounces}):
+        box = whole.mailboxes[name]
+        secret = rng.choice((box.imap.secret, box.imap.secret, f"{box.imap.secret}-{rng.random()}"))
+        imap = box.imap.model_copy(update={"secret": secret})
+        boxes[name] = box.model_copy(update={"imap": imap, "labels": {"mx": str(rng.random())}})
+    paths = tuple(
+        plan
+        if plan.path == STEADY
+        else PathPlan(
+            plan.path, plan.period_s * slower, plan.phase_s, DEADLINE_S, plan.loss_after_s
+        )
+        for plan in whole.paths
+        if plan.path.relay in relays and plan.path.mailbox in homes
+    )
+    return replace(
+        whole,
+        sender=whole.sender.model_copy(update={"bounces": bounces}),
+        relays={name: relay for name, relay in whole.relays.items() if name in relays},
+        mailboxes=boxes,
+        paths=paths,
+        revision=f"r{number}",
     )

@@ -18,7 +18,7 @@ from probes.contract.events import (
 from probes.contract.outcome import Outcome, Timing, Verdict, tell
 from probes.contract.stages import Reason, Result
 from tests.simulation.clock import EPOCH_NS, NS
-from tests.simulation.estate import DEADLINE_S, REMEMBER_S
+from tests.simulation.estate import DEADLINE_S, REMEMBER_S, STEADY
 from tests.simulation.record import Record
 from tests.simulation.world import Mail, Truth
 
@@ -353,6 +353,8 @@ def _no_silence(record: Record) -> Findings:
     back = sum(seconds < 0 for _, seconds in record.scenario.steps)
     most_s = (1.2 + back) * period + 3.0
     for path in record.assignment.paths:
+        if record.scenario.reassigns and path.path != STEADY:
+            continue
         for up in record.uptimes[:-1]:
             marks = [up.start_s, *record.intent_times.get(str(path.path), []), up.end_s]
             inside = sorted(mark for mark in marks if up.start_s <= mark <= up.end_s)

@@ -74,6 +74,7 @@ class Simulation:
         self._clock = VirtualClock(loop.time)
         self._spools = 0
         self._life: Life | None = None
+        self._agent: Agent | None = None
         self.record = Record(scenario, self._world, estate.assignment(scenario))
 
     async def play(self) -> None:
@@ -86,6 +87,8 @@ class Simulation:
         for spell in scenario.spells:
             if spell.what == "renumber":
                 world.later(spell.start_s, lambda box=spell.where: world.renumber(box))  # type: ignore[misc]  # box is a str
+        for at_s, number in scenario.reassigns:
+            world.later(at_s, lambda n=number: self._reassign(n))  # type: ignore[misc]  # n is an int
         Strangers(world, self._rng, scenario.active_s).begin()
         for plan in scenario.lives:
             await self._live(plan, self.record.assignment)
@@ -113,6 +116,18 @@ class Simulation:
         self._world.trace(f"suspended for {seconds:.1f} s")
         self._loop.stall(seconds)
 
+    def _reassign(self, number: int) -> None:
+        if self._life is None or self._agent is None or not self._life.alive:
+            return
+        agent, new = self._agent, estate.changed(self.record.assignment, number)
+        self._world.trace(f"assigned: {[str(plan.path) for plan in new.paths]}")
+
+        async def take() -> None:
+            agent.reassign(new)
+
+        # What the agent starts for it belongs to its life.
+        self._life.start(take())
+
     # --- one life ---------------------------------------------------------------------------
 
     async def _live(self, plan: LifePlan, assignment: Assignment) -> None:
@@ -125,12 +140,13 @@ class Simulation:
         self._world.trace(f"agent starts; {plan.end} at {plan.until_s:.1f} {plan.points}")
         ring = _ring(len(self.record.uptimes) + 1 if self._scenario.rotates else 1)
         ports = self._ports(life, spool, out, assignment)
-        agent = Agent(assignment, ring, ports, "sim", self._limits())
+        agent = self._agent = Agent(assignment, ring, ports, "sim", self._limits())
         stop = asyncio.Event()
         task = life.start(agent.run(stop))
         try:
             end_s = await self._until(plan, life, task, stop)
         finally:
+            self._agent = None
             await self._end(plan, life, spool, task)
             if out is not None:
                 out.close()

@@ -1,7 +1,7 @@
 """What goes wrong when, in one simulated schedule: all of it drawn from the seed."""
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 RELAYS = ("relay-a", "relay-b", "relay-c")
@@ -68,6 +68,8 @@ class Scenario:
     """How long the quiet end lasts, besides the time until the last canary is lost."""
     default_limits: bool = False
     """Whether the agent looks as often as it does in production."""
+    reassigns: tuple[tuple[float, int], ...] = ()
+    """When the running agent gets a new assignment, and the number by which that is made."""
 
     @property
     def whats(self) -> set[str]:
@@ -153,3 +155,12 @@ def draw(seed: int) -> Scenario:
         loss_after_s=rng.choice((30.0, 60.0)),
         commands_per_minute=rng.choice((600.0, 600.0, 60.0)),
     )
+
+
+def reassigning(seed: int) -> Scenario:
+    """The scenario of that seed, in which the agent gets new assignments at random moments."""
+    scenario = draw(seed)
+    rng = random.Random(f"reassigning {seed}")  # noqa: S311 - a simulation must repeat
+    moments = (rng.uniform(0.0, scenario.active_s) for _ in range(rng.randint(2, 12)))
+    changes = tuple((moment, rng.getrandbits(32)) for moment in sorted(moments))
+    return replace(scenario, reassigns=changes)
