@@ -236,20 +236,13 @@ BROKEN: dict[str, Break] = {
 }  # fmt: skip
 
 
-def _refuses(scenario: Scenario) -> bool:
-    return any(
-        spell.what == "unauthorised" and spell.odds == 1.0 and spell.end_s > 4.0
-        for spell in scenario.spells
-    )
-
-
 def _has(what: str) -> Callable[[Scenario], bool]:
     return lambda scenario: any(spell.what == what for spell in scenario.spells)
 
 
 WHERE: dict[str, Callable[[Scenario], bool]] = {
-    "asks_again_and_again": _refuses,
-    "believes_any_answer": _has("nonsense"),
+    "asks_again_and_again": _has("unauthorised"),
+    "believes_any_answer": _has("cached"),
     "drops_what_a_proxy_refuses": _has("nonsense"),
     "ignores_retry_after": _has("busy"),
     "takes_half_a_body": _has("damaged"),

@@ -9,10 +9,12 @@ from tests.simulation.scenario import Spell
 AGENTS = ("sfo", "fra", "nyc")
 NET_SPELLS = (
     "refused", "lost", "answer-lost", "cut", "slow", "dup", "damaged", "busy", "unauthorised",
-    "nonsense",
+    "nonsense", "cached",
 )  # fmt: skip
 DISK_SPELLS = ("full", "io", "io-after")
 """``io-after``: the commit comes to the disk, and an error is told all the same."""
+POINTS = ("commit-before", "commit-after", "rolled-up", "roll", "rolled")
+"""Moments at which a collector dies; a new segment is begun seldom."""
 DISKS = ("log", "rollup", "spool")
 
 End = Literal["kill", "damage"]
@@ -64,7 +66,9 @@ def _deaths(rng: random.Random, active_s: float, points: tuple[str, ...]) -> tup
     for at_s in sorted(rng.uniform(0.5, active_s) for _ in range(count)):
         chosen = {}
         if rng.random() < 0.6:
-            chosen[rng.choice(points)] = 1 + int(rng.expovariate(1 / 8))
+            point = rng.choice(points)
+            seldom = point in ("roll", "rolled")
+            chosen[point] = 1 if seldom else 1 + int(rng.expovariate(1 / 8))
         end: End = "damage" if "answered" in points and rng.random() < 0.08 else "kill"
         deaths.append(Death(at_s, rng.choice((0.0, 0.5, rng.expovariate(1 / 4.0))), chosen, end))
     return tuple(deaths)
@@ -92,7 +96,7 @@ def draw(seed: int) -> Scenario:
     active_s = rng.choice((8.0, 15.0, 25.0))
     agents = AGENTS[: rng.choice((1, 1, 2, 3))]
     deaths = {agent: _deaths(rng, active_s, ("committed", "answered")) for agent in agents}
-    deaths["collector"] = _deaths(rng, active_s, ("commit-before", "commit-after", "rolled-up"))
+    deaths["collector"] = _deaths(rng, active_s, POINTS)
     trims = [
         (rng.uniform(1.0, active_s), rng.choice(agents), rng.random())
         for _ in range(rng.choice((0, 0, 0, 1, 2, 4)))

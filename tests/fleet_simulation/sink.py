@@ -30,7 +30,7 @@ from collector.rollup.consumer import RollupConsumer
 from collector.rollup.file import RollupError
 from probes.contract.events import Config, Event, Tick, encode
 from probes.contract.wire import ProblemDetails
-from tests.fleet_simulation.world import Disk, Mortal, World
+from tests.fleet_simulation.world import Disk, KilledError, Mortal
 
 COLLECTOR = "collector"
 _ALL = 1_000_000
@@ -44,23 +44,25 @@ class Answer(NamedTuple):
     body: bytes
 
 
-def open_log(directory: FilePath, world: World) -> "DiskStore":
+def open_log(directory: FilePath, process: Mortal) -> "DiskStore":
     """The log in a directory, on a disk that fails to order."""
     lock = files.take_lock(directory)
     for leftover in files.list_leftovers(directory):
         leftover.unlink()
     active, finished = open_segments(directory)
-    DiskStore.world = world
-    return DiskStore(directory, lock, Limits(world.scenario.segment_s), active, finished)
+    limits = Limits(process.world.scenario.segment_s)
+    return DiskStore(process, directory, lock, limits, active, finished)
 
 
 class DiskStore(Store):
     """The log's store, whose commits and new segments may fail."""
 
-    world: World
+    def __init__(self, process: Mortal, *rest: Any) -> None:
+        self._process = process
+        super().__init__(*rest)
 
     def _take(self, active: Any) -> None:
-        world = self.world
+        world = self._process.world
 
         def note(connection: Any) -> None:
             rows = connection.execute("SELECT source, epoch, high_water FROM origins")
@@ -72,10 +74,19 @@ class DiskStore(Store):
 
     def roll(self, first: int | None = None) -> None:
         """As the store does it, where there is room."""
-        if self.world.spell("log") in ("full", "io"):
+        world = self._process.world
+        if world.spell("log") in ("full", "io"):
             raise LogFullError("no room for a segment")
+        if not self._process.passes("roll"):
+            # Half a file, as a crash leaves it.
+            files.segment_file(self.directory, self.next_cursor).with_suffix(
+                files.SUFFIX + files.TEMPORARY
+            ).write_bytes(b"SQLite format 3")
+            raise KilledError
         super().roll(first)
-        self.world.trace("log: a new segment")
+        world.trace("log: a new segment")
+        if not self._process.passes("rolled"):
+            raise KilledError
 
 
 class InlineLog:
@@ -113,6 +124,8 @@ class InlineLog:
         result: list[Appended] | LogError
         try:
             result = self.store.commit([batch for batch, _ in jobs])
+        except KilledError:
+            return
         except LogError as error:
             result = error
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not be
@@ -151,7 +164,7 @@ class Sink:
         self._directory = directory
         self._assigned = assigned
         self._revisions = revisions
-        self.store = open_log(directory / "log", world)
+        self.store = open_log(directory / "log", process)
         world.alias(self.store.head.log_id, "log-1")
         self._log = InlineLog(self.store, process)
         self._reader = Reader(lambda: self.store.view)

@@ -14,6 +14,8 @@ from tests.fleet_simulation.sink import Answer, Sink
 from tests.fleet_simulation.world import World
 
 ANSWER_S = 15.0
+STOPPED_S = 240.0
+"""An agent whose token is refused asks again at most this often."""
 _MANY = 4000
 _NONSENSE: tuple[Answer, ...] = (
     Answer(200, None, b"<html>Please log in</html>"),
@@ -67,11 +69,19 @@ class Line:
             assert failure is not None
             raise ShipError(failure) from None
         self._world.trace(f"{self._agent}: answer {answer.status} {answer.body[:120]!r}")
-        if answer.retry_after is not None and answer.retry_after.isdigit():
-            self._not_before_s = self._world.loop.time() + float(answer.retry_after)
+        self._heed(answer)
         return read_ingested(
             answer.status, answer.retry_after, answer.body, self._world.loop.time()
         )
+
+    def _heed(self, answer: Answer) -> None:
+        """When the agent may ask again."""
+        after_s = 0.0
+        if answer.retry_after is not None and answer.retry_after.isdigit():
+            after_s = float(answer.retry_after)
+        if answer.status in (401, 404):
+            after_s = STOPPED_S
+        self._not_before_s = self._world.loop.time() + after_s
 
     def _settled(self, task: "asyncio.Task[Answer]") -> None:
         self.under_way.discard(task)
@@ -109,10 +119,7 @@ class Line:
         if what == "slow":
             await asyncio.sleep(rng.choice((1.0, 5.0, 30.0)) * rng.random())
         await asyncio.sleep(rng.uniform(0.0005, 0.03))
-        before, self._last = self._last, answer
-        if what == "nonsense" and before is not None:
-            # A cache in between, which gives the answer to an earlier question.
-            return before
+        self._last = answer
         return answer
 
     def _made_up(self, what: str | None) -> Answer | None:
@@ -124,8 +131,11 @@ class Line:
         if what == "unauthorised":
             problem = ProblemDetails(title="Unauthorized", status=401)
             return Answer(401, None, msgspec.json.encode(problem))
-        if what == "nonsense" and rng.random() < 0.8:
+        if what == "nonsense":
             return rng.choice(_NONSENSE)
+        if what == "cached":
+            # The answer to an earlier question; this one goes no further.
+            return self._last
         return None
 
     def _damaged(self, body: bytes) -> bytes:

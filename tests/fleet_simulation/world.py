@@ -13,7 +13,6 @@ from probes.contract.wire import Gap
 from tests.fleet_simulation.scenario import Death, Scenario
 from tests.simulation.clock import VirtualClock
 from tests.simulation.loop import VirtualLoop
-from tests.simulation.scenario import Spell
 
 Key = tuple[str, str]
 """Agent and epoch."""
@@ -85,26 +84,18 @@ class World:
         """The fault that is on there now, as its odds have it."""
         now_s = self.loop.time()
         for spell in self.scenario.spells:
-            if self._is_on(spell, where, now_s) and self.rng.random() < spell.odds:
+            on = spell.where == where and spell.start_s <= now_s < spell.end_s
+            if on and self.rng.random() < spell.odds:
                 return spell.what
         return None
-
-    @staticmethod
-    def _is_on(spell: Spell, where: str, now_s: float) -> bool:
-        return spell.where == where and spell.start_s <= now_s < spell.end_s
-
-    def rejects(self, agent: str, now_s: float) -> bool:
-        """Whether the agent's token is surely refused then."""
-        return any(
-            self._is_on(spell, f"net-{agent}", now_s)
-            and spell.what == "unauthorised"
-            and spell.odds == 1.0
-            for spell in self.scenario.spells
-        )
 
     async def pass_time(self, most_s: float) -> None:
         """Something takes a moment."""
         await asyncio.sleep(self.rng.uniform(0.0, most_s))
+
+
+class KilledError(BaseException):
+    """A process died in the middle of what it did; none of its code may catch this."""
 
 
 class Mortal:
@@ -132,7 +123,8 @@ class Mortal:
 
     def _done(self, task: "asyncio.Task[Any]") -> None:
         self._tasks.pop(task, None)
-        if not task.cancelled() and self.alive and (error := task.exception()) is not None:
+        error = None if task.cancelled() else task.exception()
+        if self.alive and error is not None:
             self.world.violate(f"fault inside {self.name}: {error!r}")
 
     def passes(self, point: str) -> bool:
