@@ -12,6 +12,7 @@ import contextlib
 import importlib
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -23,9 +24,12 @@ if TYPE_CHECKING:
 
     from typer._click import Command, Context
 
-    from agent.agent import Agent
+    from agent.app import Settings
     from agent.embedded import Take
+    from agent.policy.models import PolicyFile
     from collector.config.files import ReadFiles
+    from collector.settings import CollectorSettings
+    from lab.demo.run import RunningAgent
 
 __version__ = "0.1.0"
 
@@ -57,6 +61,7 @@ COMMANDS: dict[str, Lazy] = {
     "show": Lazy("collector.cli.show:show", "Show paths, relays, customers and canaries."),
     "rebuild": Lazy("collector.cli.rebuild:rebuild", "Count a collector's log again."),
     "collector": Lazy("mailcanary:collector", "Run the collector: assignments out, events in."),
+    "run": Lazy("mailcanary:run", "Run collector and agent in one process, for a small site."),
     "demo": Lazy("mailcanary:demo", "See an outage on a mail estate of its own, in a minute."),
 }  # fmt: skip
 
@@ -213,11 +218,7 @@ def collector(
     from collector.app import run
     from collector.settings import read_settings, with_options
 
-    if log_level not in ("debug", "info", "warning", "error"):
-        raise typer.BadParameter(
-            f"found {log_level!r}, allowed is debug, info, warning or error",
-            param_hint="--log-level",
-        )
+    _check_level(log_level)
     given = None if settings is None else read_settings(Path(settings))
     chosen = with_options(given, config=config, state=state, listen=listen)
     logs.configure(level=log_level)
@@ -245,33 +246,131 @@ def schema(
     typer.echo(as_text(settings_schema()) if of == "collector" else schema_text(SchemaOf(of)))
 
 
+def run(
+    config: Annotated[
+        str, typer.Option("--config", help="The configuration; customers.d beside it is read too.")
+    ],
+    name: Annotated[
+        str | None,
+        typer.Option("--name", help="Which of its agents runs here; the only one if one."),
+    ] = None,
+    policy: Annotated[
+        str | None, typer.Option("--policy", help="The policy; policy.yaml beside the config.")
+    ] = None,
+    state: Annotated[
+        str, typer.Option("--state", help="Where log, rollups, spool and flights are kept.")
+    ] = "/var/lib/mailcanary",
+    listen: Annotated[
+        str, typer.Option("--listen", help="ADDRESS:PORT of the collector.")
+    ] = "127.0.0.1:8420",
+    log_level: Annotated[
+        str, typer.Option("--log-level", help="debug, info, warning or error.")
+    ] = "info",
+) -> None:
+    """Run a collector and one agent in this process until SIGTERM: all that a small site needs.
+
+    Other agents may work for the same collector. SIGHUP reads the configuration again.
+    """
+    import asyncio
+    from pathlib import Path
+
+    from agent import logs
+    from agent.app import Settings, loop_factory
+    from agent.assignment import assign
+    from agent.policy.load import find_policy
+    from agent.settings_files import load_config
+    from collector.settings import with_options
+
+    _check_level(log_level)
+    places = {"config": config, "state": str(Path(state) / "collector"), "listen": listen}
+    settings = with_options(None, **places)
+    rules = find_policy(Path(config), None if policy is None else Path(policy))
+    who = assign(load_config(Path(config)), name).agent
+    logs.configure(level=log_level)
+    agent = Settings(state=Path(state) / "agent")
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(_run_both(settings, agent, rules, who))
+
+
+async def _run_both(
+    settings: "CollectorSettings", agent: "Settings", policy: "PolicyFile", name: str
+) -> None:
+    import asyncio
+    from pathlib import Path
+
+    from agent.remote import Collector
+    from agent.remote_app import work_for
+    from collector.app import running, signals
+    from collector.control.principal import Kind
+
+    stop = asyncio.Event()
+    files = _files_of(Path(settings.config))
+    async with running(settings, files, __version__) as (parts, server):
+        # Nobody else ever sees this token, and it ends with the process.
+        info, secret = await parts.tokens.create(Kind.AGENT, name, who="mailcanary run")
+        with signals(stop, parts.config.reload):
+            try:
+                source = Collector(server.url, name, secret=secret)
+                await work_for(source, policy, agent, __version__, stop)
+            finally:
+                await parts.tokens.revoke(info.id, who="mailcanary run")
+
+
+def _check_level(log_level: str) -> None:
+    if log_level not in ("debug", "info", "warning", "error"):
+        raise typer.BadParameter(
+            f"found {log_level!r}, allowed is debug, info, warning or error",
+            param_hint="--log-level",
+        )
+
+
 @contextlib.asynccontextmanager
 async def _demo_agent(
     document: "Mapping[str, Any]", secrets: "Mapping[str, str]", take: "Take"
-) -> "AsyncIterator[Agent]":
-    """An agent on the lab's configuration, with a spool that goes when the demo ends."""
+) -> "AsyncIterator[RunningAgent]":
+    """A collector on the lab's configuration and an agent that works for it, over HTTP.
+
+    The events that are shown are those of the collector's log; all that both keep goes when the
+    demo ends.
+    """
     import secrets as random_secrets
     import tempfile
     from pathlib import Path
 
+    import yaml
+
     from agent.agent import Limits
-    from agent.assignment import assign
-    from agent.embedded import as_environment, embedded, trusting_policy
+    from agent.embedded import as_environment, employed, trusting_policy
+    from agent.remote import Collector
+    from collector.app import following, running
+    from collector.control.principal import Kind
+    from collector.settings import with_options
+    from collector.web.server import ServerOptions
     from probes.contract.config.models import Config
 
     config = Config.model_validate(document)
     environment = as_environment(secrets, random_secrets.token_hex(16))
-    with tempfile.TemporaryDirectory(prefix="mailcanary-demo-") as state:
-        async with embedded(
-            assign(config),
-            trusting_policy(config),
-            environment,
-            Path(state),
-            take,
-            version=__version__,
-            limits=Limits(heartbeat_s=0.5),
-        ) as agent:
-            yield agent
+    with tempfile.TemporaryDirectory(prefix="mailcanary-demo-") as directory:
+        place = Path(directory)
+        main = place / "mailcanary.yaml"
+        main.write_text(yaml.safe_dump(dict(document)))
+        settings = with_options(None, config=str(main), state=str(place / "collector"))
+        options = ServerOptions(port=0)
+        async with running(settings, _files_of(main), __version__, options) as (parts, server):
+            name = config.agents[0].name
+            _, token = await parts.tokens.create(Kind.AGENT, name, who="mailcanary demo")
+            async with (
+                following(parts.log, take),
+                employed(
+                    Collector(server.url, name, secret=token),
+                    trusting_policy(config),
+                    environment,
+                    place / "agent",
+                    version=__version__,
+                    limits=Limits(heartbeat_s=0.5),
+                ) as agent,
+            ):
+                yield agent
 
 
 def main(args: list[str] | None = None) -> Any:

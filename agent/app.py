@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 import structlog
 
@@ -21,7 +20,6 @@ from agent.assignment import Assignment
 from agent.caps import for_relays
 from agent.clock import SystemClock
 from agent.events_file import EventsFile, EventsOut, EventsStdout
-from agent.health import Health
 from agent.policy.models import PolicyFile
 from agent.policy.secrets import Secrets
 from agent.prometheus import serve
@@ -175,14 +173,7 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-class Healthy(Protocol):
-    """Whatever can tell how it does."""
-
-    @property
-    def health(self) -> Health: ...
-
-
-def _asker(agent: Healthy, loop: asyncio.AbstractEventLoop) -> Callable[[], Heartbeat | None]:
+def _asker(agent: Agent, loop: asyncio.AbstractEventLoop) -> Callable[[], Heartbeat | None]:
     """Asks the agent, from another thread, how things stand; a busy one is what it last said."""
 
     async def now() -> Heartbeat:
@@ -200,7 +191,7 @@ def _asker(agent: Healthy, loop: asyncio.AbstractEventLoop) -> Callable[[], Hear
 
 
 @contextlib.contextmanager
-def metrics_served(agent: Healthy, settings: Settings) -> Iterator[None]:
+def metrics_served(agent: Agent, settings: Settings) -> Iterator[None]:
     if settings.metrics is None:
         yield
         return

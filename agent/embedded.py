@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -10,7 +11,9 @@ from agent.app import build
 from agent.assignment import Assignment
 from agent.policy.models import PolicyFile
 from agent.policy.secrets import Secrets, variable
+from agent.remote import Collector, Remote, first_assignment
 from agent.schedule import Slots
+from agent.shipper.client import CollectorClient
 from agent.spool.store import Record
 from agent.spool.writer import SpoolWriter
 from probes.contract.config.models import Config
@@ -113,6 +116,46 @@ async def embedded(
             stop.set()
             await running
     finally:
+        spool.close()
+
+
+@contextlib.asynccontextmanager
+async def employed(
+    collector: Collector,
+    policy: PolicyFile,
+    environment: Mapping[str, str],
+    state: Path,
+    *,
+    version: str,
+    limits: Limits,
+) -> AsyncIterator[Agent]:
+    """Run an agent that works for a collector, for as long as the context lasts.
+
+    When the context has ended, the collector has its events, as far as it took them.
+
+    Raises:
+        SpoolError: the state directory cannot be used.
+        SecretError: a signing key cannot be read.
+    """
+    spool = SpoolWriter.open(state)
+    client = CollectorClient(collector.endpoint(version))
+    rng = random.Random()  # noqa: S311 - jitter of retries, nothing that must not be guessed
+    try:
+        vault = Secrets(policy, environment)
+        known, work = await first_assignment(client, collector, state, rng)
+        agent = build(work, policy, vault, spool, None, version=version, limits=limits)
+        stop = asyncio.Event()
+        remote = Remote(collector, client, agent, spool, state, known, rng)
+        running = asyncio.create_task(agent.run(stop))
+        remote.start()
+        try:
+            yield agent
+        finally:
+            stop.set()
+            await running
+            await remote.stop()
+    finally:
+        await client.close()
         spool.close()
 
 

@@ -36,12 +36,16 @@ _FLUSH_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Collector:
-    """Which collector an agent works for, as the command line says."""
+    """Which collector an agent works for, as the command line says.
+
+    ``secret`` is the token itself, where both live in one process.
+    """
 
     url: str
     agent: str
     token_file: Path | None = None
     ca_file: Path | None = None
+    secret: Secret | None = None
 
     def endpoint(self, version: str) -> Endpoint:
         """Where and how to ask it.
@@ -69,6 +73,8 @@ class Collector:
         Raises:
             SecretError: there is none.
         """
+        if self.secret is not None:
+            return self.secret
         if self.token_file is None:
             text = os.environ.get("MAILCANARY_TOKEN", "")
             place = "MAILCANARY_TOKEN"
@@ -88,8 +94,7 @@ class Collector:
 class Works(Protocol):
     """The agent, as far as its collector has a say in it."""
 
-    @property
-    def health(self) -> Health: ...
+    health: Health
 
     def reassign(self, assignment: Assignment) -> None:
         """Take a new assignment while running."""

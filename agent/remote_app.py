@@ -22,7 +22,6 @@ from agent.app import (
 from agent.assigned.kept import Assigned
 from agent.assignment import Assignment
 from agent.caps import for_relays
-from agent.health import Health
 from agent.policy.models import PolicyFile
 from agent.policy.secrets import Secrets
 from agent.remote import Collector, Remote, first_assignment
@@ -58,6 +57,29 @@ def run_for(collector: Collector, policy: PolicyFile, settings: Settings, versio
             spool.close()
 
 
+async def work_for(
+    collector: Collector,
+    policy: PolicyFile,
+    settings: Settings,
+    version: str,
+    stop: asyncio.Event,
+) -> None:
+    """Run an agent for a collector inside another program's loop, until ``stop`` is set.
+
+    Raises:
+        MailcanaryError: as :func:`run_for` says.
+    """
+    endpoint = collector.endpoint(version)
+    vault = Secrets(policy, os.environ)
+    vault.key_ring()
+    spool = await asyncio.to_thread(open_spool_patiently, settings.state)
+    try:
+        life = _Life(collector, policy, settings, vault, spool, version)
+        await life.live(CollectorClient(endpoint), stop)
+    finally:
+        spool.close()
+
+
 class _Life:
     """One process of an agent."""
 
@@ -83,12 +105,16 @@ class _Life:
         """Wait for an assignment, then work until told to stop."""
         stop = asyncio.Event()
         with stopping(asyncio.get_running_loop(), stop, begun):
-            try:
-                found = await self._until(stop, client)
-                if found is not None:
-                    await self._work(client, *found, stop)
-            finally:
-                await client.close()
+            await self.live(client, stop)
+
+    async def live(self, client: CollectorClient, stop: asyncio.Event) -> None:
+        """As :meth:`run`, with the stop in other hands."""
+        try:
+            found = await self._until(stop, client)
+            if found is not None:
+                await self._work(client, *found, stop)
+        finally:
+            await client.close()
 
     async def _until(
         self, stop: asyncio.Event, client: CollectorClient
@@ -116,13 +142,13 @@ class _Life:
         limits = self._settings.limits
         caps = limits.caps or for_relays(assignment.routes)
         warn_of_few_files(raise_files_limit(), assignment, caps.sending)
-        agents = _Successors(self._build, assignment)
+        agent = self._build(assignment)
         state = self._settings.state
-        remote = Remote(self._collector, client, agents, self._spool, state, known, self._rng)
+        remote = Remote(self._collector, client, agent, self._spool, state, known, self._rng)
         remote.start()
         try:
-            with metrics_served(agents, self._settings):
-                await agents.run(stop)
+            with metrics_served(agent, self._settings):
+                await agent.run(stop)
         finally:
             await remote.stop()
 
@@ -136,44 +162,3 @@ class _Life:
             version=self._version,
             limits=self._settings.limits,
         )
-
-
-class _Successors:
-    """One agent after another over one spool, each for an assignment.
-
-    The next one takes up the flights, the numbers and the cursors of the one before, and the plan
-    says when each path is due: no number is used again, and nothing is sent in a burst.
-    """
-
-    def __init__(self, make: "Callable[[Assignment], Agent]", assignment: Assignment) -> None:
-        self._make = make
-        self._agent = make(assignment)
-        self._next: Assignment | None = None
-        self._change = asyncio.Event()
-
-    @property
-    def health(self) -> Health:
-        """That of the agent that is at work."""
-        return self._agent.health
-
-    def reassign(self, assignment: Assignment) -> None:
-        """Let another agent take over, on that assignment."""
-        self._next = assignment
-        self._change.set()
-
-    async def run(self, stop: asyncio.Event) -> None:
-        """Work until ``stop`` is set."""
-        while True:
-            ended = asyncio.Event()
-            working = asyncio.create_task(self._agent.run(ended))
-            waits = [asyncio.create_task(event.wait()) for event in (stop, self._change)]
-            await asyncio.wait((working, *waits), return_when=asyncio.FIRST_COMPLETED)
-            for wait in waits:
-                wait.cancel()
-            ended.set()
-            await working
-            if stop.is_set() or self._next is None:
-                return
-            assignment, self._next = self._next, None
-            self._change.clear()
-            self._agent = self._make(assignment)

@@ -17,7 +17,7 @@ from collector.assembly import Parts, assembled
 from collector.config.files import ReadFiles
 from collector.control.upkeep import keep_up
 from collector.ingest.metrics import IngestCollector
-from collector.log.engine import LogError, Retention
+from collector.log.engine import Log, LogError, Retention
 from collector.settings import CollectorSettings, MetricsAccess
 from collector.web import agents, assignments, audit, customers, events, series, tokens
 from collector.web.app import WebServices, build_app
@@ -28,7 +28,7 @@ from collector.web.metrics import Metrics
 from collector.web.part_metrics import LogFigures, PartCollector, missing_by_source
 from collector.web.server import Certificate, ServerOptions, Serving, serving
 from probes.contract.errors import MailcanaryError
-from probes.contract.events import Tick
+from probes.contract.events import Event, Tick, Unknown, decode
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -167,6 +167,7 @@ async def running(
                 asyncio.create_task(_supervise("tick", lambda: _tick(parts, standing))),
                 asyncio.create_task(_supervise("retention", lambda: _trim(parts))),
             ]
+            log.info("collector started", url=server.url, revision=parts.config.in_force.revision)
             try:
                 yield parts, server
             finally:
@@ -174,6 +175,32 @@ async def running(
                 for work in works[1:]:
                     work.cancel()
                 await asyncio.gather(*works, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def following(source: Log, take: Callable[[Event | Unknown], object]) -> AsyncIterator[None]:
+    """Hand every event that comes into the log to ``take``, to the last one when the block ends."""
+    cursor = 0
+
+    async def catch_up() -> None:
+        nonlocal cursor
+        while entries := await source.read(cursor, 1000):
+            cursor = entries[-1].cursor
+            for entry in entries:
+                take(decode(entry.body))
+
+    async def follow() -> None:
+        while True:
+            await source.wait_past(cursor)
+            await catch_up()
+
+    task = asyncio.create_task(follow())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await catch_up()
 
 
 async def _supervise(name: str, work: Callable[[], Awaitable[None]]) -> None:
@@ -267,5 +294,4 @@ async def run(settings: CollectorSettings, read: ReadFiles, version: str) -> Non
                 log.error("the certificate in use stays", error=str(error))  # noqa: TRY400
 
         with signals(stop, reload):
-            log.info("collector started", url=server.url, revision=parts.config.in_force.revision)
             await stop.wait()

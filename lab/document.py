@@ -44,6 +44,7 @@ def relay_entry(relay: Relay) -> dict[str, Any]:
         entry["auth"] = {"user": next(iter(spec.users)), "secret": relay_secret_name(relay.name)}
     if spec.capacity is not None:
         entry["capacity"] = spec.capacity
+        entry["max_per_minute"] = min(spec.max_per_minute, spec.capacity)
     return entry
 
 
