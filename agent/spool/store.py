@@ -48,7 +48,8 @@ class Cursor:
 class Depth:
     """What lies in the spool, and what was dropped since its epoch began.
 
-    ``bytes`` is the part of the file that is in use, flights and cursors included.
+    ``bytes`` is the part of the file that is in use, flights and cursors included, ``oldest_ns``
+    the wall time of the oldest event that is still there.
     """
 
     rows: int
@@ -56,6 +57,7 @@ class Depth:
     last_seq: int
     shipped: int
     dropped: int
+    oldest_ns: int | None = None
 
 
 class Store:
@@ -159,6 +161,7 @@ class Store:
     def depth(self) -> Depth:
         """The spool's depth; cheap at any depth, since sequence numbers are contiguous."""
         first, last = self._db.execute("SELECT min(seq), max(seq) FROM events").fetchone()
+        oldest = self._db.execute("SELECT at_ns FROM events WHERE seq = ?", (first,)).fetchone()
         used = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
         pages, free, size = (
             self._db.execute(f"PRAGMA {name}").fetchone()[0]
@@ -171,6 +174,7 @@ class Store:
             last_seq=0 if used is None else used[0],
             shipped=int(meta["shipped"]),
             dropped=int(meta["dropped"]),
+            oldest_ns=None if oldest is None else oldest[0],
         )
 
     # --- flights ----------------------------------------------------------------------------

@@ -126,3 +126,23 @@ def test_a_mailbox_that_is_watched_again_is_news() -> None:
     assert table.pick(whole, 10 * S) == {}
     whole["acme/m1"] = left
     assert set(table.pick(whole, 20 * S)) == {"acme/m1"}
+
+
+def test_who_asks_often_has_the_mailboxes_of_the_last_beat_and_the_rest_of_now(
+    clock: HandClock,
+) -> None:
+    air, config = Air(), assignment().mailboxes[INBOX]
+    watches = {INBOX: MailboxWatch(INBOX, config, air.mailbox(INBOX), Budget(600))}
+    health = Health(
+        agent="sfo", version="1.2", labels={}, epoch="e1", clock=clock, air=air,
+        watches=watches, counters=Counter(), started=clock.now(),
+    )  # fmt: skip
+    assert set(health.recent().mailboxes) == {INBOX}
+    beat = health.beat()
+    watches.clear()
+    now = clock.advance(3)
+    air.expect(flight(1, sent=now), now, dot=now)
+    health.depth, health.labels = Depth(5, 6, 7, 8, 9, 10), {"site": "ber"}
+    recent = health.recent()
+    assert (recent.at_ns, recent.in_flight, recent.labels) == (now.wall_ns, 1, {"site": "ber"})
+    assert (recent.mailboxes, recent.spool.last_seq) == (beat.mailboxes, 7)

@@ -130,11 +130,13 @@ def test_what_was_shipped_leaves_and_its_numbers_are_not_used_again(store: Store
 def test_depth_of_an_empty_and_of_a_used_spool(store: Store) -> None:
     empty = store.depth()
     assert (empty.rows, empty.last_seq, empty.shipped, empty.dropped) == (0, 0, 0, 0)
+    assert empty.oldest_ns is None
     ticks(store, *range(1000))
     store.mark_shipped(400)
     used = store.depth()
     assert (used.rows, used.last_seq, used.shipped, used.dropped) == (600, 1000, 400, 0)
     assert used.bytes > empty.bytes
+    assert used.oldest_ns == 400
     store.mark_shipped(1000)
     assert (store.depth().rows, store.depth().last_seq) == (0, 1000)
 
