@@ -20,6 +20,13 @@ _SELECT_FLIGHTS = (
 
 _TRIM = 10_000
 
+# Bare strings: whatever is of another class, SQLite's module first looks for an adapter for.
+_INTENT = FlightState.INTENT.value
+_EXPIRED = FlightState.EXPIRED.value
+_EXPIRED_UNTOLD = FlightState.EXPIRED_UNTOLD.value
+_ARRIVED_UNTOLD = FlightState.ARRIVED_UNTOLD.value
+_UNTOLD = tuple(state.value for state in UNTOLD)
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -182,15 +189,14 @@ class Store:
     def begin_flight(self, draft: Flight, revision: str) -> Flight:
         """Number the canary, write its intent, and remember it as in the air."""
         path = draft.path
-        path_seq = self._next(f"path:{path}")
-        mailbox_seq = self._next(f"mailbox:{path.agent}|{path.mailbox}")
+        path_seq, mailbox_seq = self._next(f"path:{path}", f"mailbox:{path.agent}|{path.mailbox}")
         flight = draft.numbered(path_seq, mailbox_seq, self.epoch)
         self._db.execute(
             "INSERT INTO flights VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 flight.canary, str(path), path_seq, mailbox_seq, flight.due_ns,
                 flight.sent.wall_ns, flight.sent.boot_ns, flight.sent.boot_id,
-                flight.deadline_s, flight.loss_after_s, flight.state,
+                flight.deadline_s, flight.loss_after_s, flight.state.value,
             ),
         )  # fmt: skip
         intent = Intent(
@@ -210,13 +216,15 @@ class Store:
         self.append(intent, intent.at_ns)
         return flight
 
-    def _next(self, key: str) -> int:
-        row = self._db.execute(
-            "INSERT INTO streams VALUES (?, 1) ON CONFLICT (key) DO UPDATE SET last = last + 1"
-            " RETURNING last",
-            (key,),
-        ).fetchone()
-        return int(row[0])
+    def _next(self, first: str, second: str) -> tuple[int, int]:
+        """The next number of each of the two streams."""
+        rows = self._db.execute(
+            "INSERT INTO streams VALUES (?, 1), (?, 1)"
+            " ON CONFLICT (key) DO UPDATE SET last = last + 1 RETURNING key, last",
+            (first, second),
+        )
+        last = dict(rows.fetchall())
+        return last[first], last[second]
 
     def end_submission(self, event: Submission, sent: Moment, state: FlightState) -> None:
         """Write down how the attempt ended; ``state`` says whether its arrival is still awaited.
@@ -228,18 +236,19 @@ class Store:
         if state is FlightState.CLOSED:
             self._db.execute("DELETE FROM flights WHERE canary = ?", (event.canary,))
             return
-        self._db.execute(
-            "DELETE FROM flights WHERE canary = ? AND state = ?",
-            (event.canary, FlightState.ARRIVED_UNTOLD),
-        )
-        self._db.execute(
+        updated = self._db.execute(
             "UPDATE flights SET state = iif(state = ?1, ?2, ?3), wall_ns = ?4, boot_ns = ?5,"
             " boot_id = ?6 WHERE canary = ?7 AND state IN (?1, ?8)",
             (
-                FlightState.INTENT, state, FlightState.EXPIRED, sent.wall_ns, sent.boot_ns,
-                sent.boot_id, event.canary, FlightState.EXPIRED_UNTOLD,
+                _INTENT, state.value, _EXPIRED, sent.wall_ns, sent.boot_ns,
+                sent.boot_id, event.canary, _EXPIRED_UNTOLD,
             ),
         )  # fmt: skip
+        if not updated.rowcount:
+            self._db.execute(
+                "DELETE FROM flights WHERE canary = ? AND state = ?",
+                (event.canary, _ARRIVED_UNTOLD),
+            )
 
     def end_wait(self, event: Expiry) -> None:
         """The wait is over. The flight is kept, so that a late arrival still has its boot clock."""
@@ -248,8 +257,7 @@ class Store:
             "UPDATE flights SET state = iif(state = ?1, ?2, ?3)"
             " WHERE canary = ?4 AND state IN (?1, ?5)",
             (
-                FlightState.INTENT, FlightState.EXPIRED_UNTOLD, FlightState.EXPIRED, event.canary,
-                FlightState.AWAITED,
+                _INTENT, _EXPIRED_UNTOLD, _EXPIRED, event.canary, FlightState.AWAITED.value,
             ),
         )  # fmt: skip
 
@@ -303,19 +311,20 @@ class Store:
         return self._db.execute(
             "DELETE FROM flights WHERE state = ?"
             " AND CASE boot_id WHEN ? THEN boot_ns < ? ELSE wall_ns < ? END",
-            (FlightState.EXPIRED, before.boot_id, before.boot_ns, before.wall_ns),
+            (_EXPIRED, before.boot_id, before.boot_ns, before.wall_ns),
         ).rowcount
 
     def _arrived(self, canaries: Sequence[str]) -> None:
         """Nothing more is awaited of them, but for the submission of those that have none."""
-        self._db.executemany(
-            "UPDATE flights SET state = ? WHERE canary = ? AND state IN (?, ?, ?)",
-            [(FlightState.ARRIVED_UNTOLD, canary, *UNTOLD) for canary in canaries],
+        told = self._db.executemany(
+            "DELETE FROM flights WHERE canary = ? AND state NOT IN (?, ?, ?)",
+            [(canary, *_UNTOLD) for canary in canaries],
         )
-        self._db.executemany(
-            "DELETE FROM flights WHERE canary = ? AND state <> ?",
-            [(canary, FlightState.ARRIVED_UNTOLD) for canary in canaries],
-        )
+        if told.rowcount < len(canaries):
+            self._db.executemany(
+                "UPDATE flights SET state = ? WHERE canary = ?",
+                [(_ARRIVED_UNTOLD, canary) for canary in canaries],
+            )
 
     def has_flown(self, mailbox: str | None) -> bool:
         """Whether a canary was ever on its way to that mailbox (``None``: to any)."""
@@ -327,7 +336,7 @@ class Store:
     def flights(self) -> list[Flight]:
         """Every flight that is awaited or has no submission yet, oldest first."""
         rows = self._db.execute(
-            f"{_SELECT_FLIGHTS} WHERE state <> ? ORDER BY wall_ns, canary", (FlightState.EXPIRED,)
+            f"{_SELECT_FLIGHTS} WHERE state <> ? ORDER BY wall_ns, canary", (_EXPIRED,)
         )
         return [self._flight(*row) for row in rows]
 
