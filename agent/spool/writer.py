@@ -9,7 +9,7 @@ import contextlib
 import queue
 import sqlite3
 import threading
-import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,7 +105,10 @@ class SpoolWriter:
         self.quarantined = opened.quarantined
         self._opened = opened
         self._store = Store(opened.connection, opened.epoch)
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._jobs: deque[_Job] = deque()
+        self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._rung = False
+        self._nudging: asyncio.AbstractEventLoop | None = None
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="spool", daemon=True)
         self._thread.start()
@@ -128,43 +131,46 @@ class SpoolWriter:
             raise SpoolError("spool: closed")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._jobs.put(_Job(operation, future, loop))
+        self._jobs.append(_Job(operation, future, loop))
+        if not isinstance(operation, CanWait):
+            self._ring()
+        elif self._nudging is not loop:
+            # Another loop's timer may never run out.
+            self._nudging = loop
+            loop.call_later(COMPANY_S, self._nudge)
         return await future
+
+    def _ring(self) -> None:
+        """Wake the thread, once: it takes all that is there. Waking it costs both threads much."""
+        if not self._rung:
+            self._rung = True
+            self._bell.put(None)
+
+    def _nudge(self) -> None:
+        """No company came, or it left them: what could wait has waited for long enough."""
+        self._nudging = None
+        if self._jobs:
+            self._ring()
 
     def close(self) -> None:
         """Carry out what was handed over, then close the file and release its lock."""
         if self._closed:
             return
         self._closed = True
-        self._jobs.put(None)
+        self._bell.put(None)
         self._thread.join()
         self._store.close()
         self._opened.lock.close()
 
     def _work(self) -> None:
-        more = True
-        while more:
-            batch, more = self._gather()
-            if batch:
-                self._commit(batch)
-
-    def _gather(self) -> tuple[list[_Job], bool]:
-        """The jobs of the next commit, and whether more are to come."""
-        batch: list[_Job] = []
-        hurry = False
-        job = self._jobs.get()
-        patience_ends = time.monotonic() + COMPANY_S
-        while job is not None:
-            batch.append(job)
-            if len(batch) == MAX_BATCH:
-                return batch, True
-            hurry = hurry or not isinstance(job.operation, CanWait)
-            wait_s = 0.0 if hurry else max(0.0, patience_ends - time.monotonic())
-            try:
-                job = self._jobs.get(timeout=wait_s)
-            except queue.Empty:
-                return batch, True
-        return batch, False
+        closing = False
+        while not closing:
+            self._bell.get()
+            # Both before the jobs are looked at: what comes later rings again.
+            closing, self._rung = self._closed, False
+            while self._jobs:
+                count = min(len(self._jobs), MAX_BATCH)
+                self._commit([self._jobs.popleft() for _ in range(count)])
 
     def _commit(self, batch: list[_Job]) -> None:
         try:

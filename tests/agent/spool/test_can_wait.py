@@ -63,3 +63,19 @@ async def test_closing_carries_out_what_waits(tmp_path: Path) -> None:
     writer.close()
     await waiting
     assert ran.order == ["last"]
+
+
+async def test_a_loop_that_ended_keeps_nobody_elses_waiting(tmp_path: Path) -> None:
+    writer, ran = SpoolWriter.open(tmp_path), Ran()
+
+    async def leave() -> None:
+        asyncio.ensure_future(writer.run(ran.note("left")))  # noqa: RUF006 - cancelled with its loop
+        await asyncio.sleep(0)
+
+    try:
+        await asyncio.to_thread(asyncio.run, leave())
+        async with asyncio.timeout(10):
+            await writer.run(ran.note("waited for"))
+    finally:
+        writer.close()
+    assert ran.order == ["left", "waited for"]
