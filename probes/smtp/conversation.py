@@ -95,7 +95,7 @@ class Conversation:
         """Say goodbye; what is answered does not matter any more."""
         if self._wire.is_connected and not self._wire.unasked():
             try:
-                await self._wire.execute_command(b"QUIT")
+                await self._wire.command(b"QUIT")
             except (SMTPResponseException, SMTPServerDisconnected):
                 return
 
@@ -214,7 +214,7 @@ class Conversation:
     async def _ask(self, *command: bytes) -> SMTPResponse:
         self._in_turn()
         try:
-            return await self._wire.execute_command(*command)
+            return await self._wire.command(*command)
         except SMTPResponseException as error:
             raise self._garbage(error) from error
         except SMTPServerDisconnected as error:
@@ -222,7 +222,7 @@ class Conversation:
 
     async def _read(self) -> SMTPResponse:
         try:
-            return await self._wire.read_response()
+            return await self._wire.reply()
         except SMTPResponseException as error:
             raise self._garbage(error) from error
         except SMTPServerDisconnected as error:

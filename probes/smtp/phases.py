@@ -98,7 +98,8 @@ class Phases:
         if limit is None:
             self._deadline = None
             return
-        self._given_s = self._stalls.total_s()
+        # What was lost when the stage before ended: asking for it again would tell the same.
+        self._given_s = self._stood_before_s
         self._deadline = deadline = self._loop.time() + limit
         if self._timer is None or deadline < self._timer_at:
             self._set_timer(deadline)

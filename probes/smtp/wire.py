@@ -1,16 +1,20 @@
 """aiosmtplib's protocol, watched for what it would let pass."""
 
 import asyncio
+import re
 import socket
 import ssl
 from typing import cast
 
-from aiosmtplib import SMTPServerDisconnected
+from aiosmtplib import SMTPResponse, SMTPServerDisconnected
 from aiosmtplib.protocol import MAX_RESPONSE_LENGTH, SMTPProtocol
 
 from probes import transports
 
 _STRAY_LIMIT = 512
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
+# One whole line, short enough for aiosmtplib, whose code it would read as this number.
+_ONE_LINE = re.compile(rb"([0-9]{3}) ([^\n]{0,1000})\n")
 
 
 def _ends_reply(data: bytes) -> bool:
@@ -43,7 +47,13 @@ class Wire(SMTPProtocol):
             self._stray += data[: _STRAY_LIMIT - len(self._stray)]
             return
         if not self._held and not self._begun and _ends_reply(data):
-            super().data_received(data)
+            whole_line = None if self._buffer else _ONE_LINE.fullmatch(data)
+            if waiter is None or whole_line is None:
+                super().data_received(data)
+            else:
+                # Most replies; aiosmtplib would say the same in several times the time.
+                text = whole_line[2].strip(b" \t\r").decode("utf-8", "surrogateescape")
+                waiter.set_result(SMTPResponse(int(whole_line[1]), text))
             return
         # aiosmtplib reads a reply from its beginning with every piece that comes: one in thousands
         # of pieces would take it many seconds. So it gets none before the last line is there.
@@ -70,6 +80,41 @@ class Wire(SMTPProtocol):
         if not (self._buffer or self._held or self._stray):
             return b""
         return bytes(self._buffer[:_STRAY_LIMIT]) + bytes(self._held[:_STRAY_LIMIT]) + self._stray
+
+    async def command(self, *words: bytes) -> SMTPResponse:
+        """Say a command and read the reply to it, as ``execute_command`` without a limit would.
+
+        There is one who talks, so no lock is needed; what limits the wait is the caller's.
+
+        Raises:
+            ValueError: when a word has a control character in it.
+            SMTPServerDisconnected, SMTPResponseException: no connection; no reply.
+        """
+        line = b" ".join(words)
+        if _CONTROL.search(line):
+            raise ValueError("a command has a control character in it")
+        # Before it is written: whatever comes from now on may be the reply.
+        self._response_pending = True
+        self.write(line + b"\r\n")
+        if line == b"QUIT":
+            self._quit_sent = True
+        return await self.reply()
+
+    async def reply(self) -> SMTPResponse:
+        """The next reply, as ``read_response`` without a limit gives it.
+
+        Raises:
+            SMTPServerDisconnected, SMTPResponseException: no connection; no reply.
+        """
+        waiter = self._response_waiter
+        if waiter is None:
+            raise SMTPServerDisconnected("Connection lost")
+        self._response_pending = True
+        try:
+            return await waiter
+        finally:
+            self._response_pending = False
+            self._response_waiter = None if self.transport is None else self._loop.create_future()
 
     async def open(self, sock: socket.socket) -> None:
         """Take over a connected socket."""
