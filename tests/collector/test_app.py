@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession
 
-from collector.app import run, running
+from collector.app import Standing, run, running
 from collector.control.principal import Kind
-from collector.log.sqlite import SqliteLog
+from collector.log.engine import Bounds
+from collector.log.sqlite import LogHealth, SqliteLog
 from collector.settings import CollectorSettings
+from collector.web.part_metrics import LogFigures
 from collector.web.server import ServerOptions
 from probes.contract.errors import ConfigError
 from tests.collector.config.services import customer, read_files, site_files, write_yaml
@@ -95,6 +97,26 @@ async def test_metrics_are_there_for_operators(tmp_path: Path) -> None:
         async with client.get("/metrics", headers=ann) as answer:
             text = await answer.text()
         assert 'mailcanary_collector_agent_up{agent="sfo"} 0.0' in text
+
+
+def test_a_log_that_takes_nothing_shows_in_health_and_metrics_before_the_next_look() -> None:
+    standing = Standing()
+    standing.log = LogFigures(
+        looked_ns=1,
+        up=True,
+        bounds=Bounds(1, 9, 4096, 1, 0, 1),
+        health=LogHealth(None, 1, 9, 0, ("log/1.sqlite3.damaged-1",)),
+        missing={},
+    )
+    standing.write_failed("the disk is full")
+    assert not standing.log.up
+    found = standing.of_log()
+    assert not found.ok
+    assert found.problems[0] == "the disk is full"
+    assert found.problems[1].startswith("1 damaged segments were set aside")
+    standing.write_failed(None)
+    assert standing.log.up
+    assert standing.of_log().ok
 
 
 async def test_a_first_start_with_a_bad_configuration_is_an_error(tmp_path: Path) -> None:
