@@ -13,6 +13,7 @@ from collector.control.principal import Kind
 from collector.log.engine import Bounds
 from collector.log.sqlite import LogHealth, SqliteLog
 from collector.settings import CollectorSettings
+from collector.web.health import Finding
 from collector.web.part_metrics import LogFigures
 from collector.web.server import ServerOptions
 from probes.contract.errors import ConfigError
@@ -108,15 +109,18 @@ def test_a_log_that_takes_nothing_shows_in_health_and_metrics_before_the_next_lo
         health=LogHealth(None, 1, 9, 0, ("log/1.sqlite3.damaged-1",)),
         missing={},
     )
+
+    def shown() -> tuple[bool, Finding]:
+        assert standing.log is not None
+        return standing.log.up, standing.of_log()
+
     standing.write_failed("the disk is full")
-    assert not standing.log.up
-    found = standing.of_log()
-    assert not found.ok
-    assert found.problems[0] == "the disk is full"
+    up, found = shown()
+    assert (up, found.ok, found.problems[0]) == (False, False, "the disk is full")
     assert found.problems[1].startswith("1 damaged segments were set aside")
     standing.write_failed(None)
-    assert standing.log.up
-    assert standing.of_log().ok
+    up, found = shown()
+    assert (up, found.ok) == (True, True)
 
 
 async def test_a_first_start_with_a_bad_configuration_is_an_error(tmp_path: Path) -> None:
