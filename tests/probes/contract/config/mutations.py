@@ -139,8 +139,10 @@ def may_mask(mutation: Mutation, problem: Problem) -> bool:
         return True
     for words, keys in _READS:
         if re.search(words, problem.found):
-            named = next(step for step in reversed(mutation.loc) if isinstance(step, str))
-            return mutation.how != "add" and ("labels" in mutation.loc or named in keys)
+            steps = [step for step in mutation.loc if isinstance(step, str)]
+            # Within a rule, what a selector holds is read with it, whatever the label's name.
+            read = steps if "canaries" in steps else steps[-1:]
+            return mutation.how != "add" and ("labels" in steps or not keys.isdisjoint(read))
     return False
 
 
