@@ -4,7 +4,6 @@ import asyncio
 import os
 import random
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,11 +161,15 @@ class Remote:
         known: Assigned,
         rng: random.Random,
     ) -> None:
-        self.counters: Counter[str] = Counter()
         self._agent = agent
         self._revision = known.document.revision
         self.shipper = Shipper(
-            collector.agent, spool, client, wall_ns=time.time_ns, rng=rng, counters=self.counters
+            collector.agent,
+            spool,
+            client,
+            wall_ns=time.time_ns,
+            rng=rng,
+            counters=agent.health.counters,
         )
         self._pulse = Pulse(client, self._beat, time.time_ns)
         self._follower = Follower(state, collector.url, client, self._take, rng, known)
@@ -195,7 +198,10 @@ class Remote:
             log.warning("events stay in the spool for the next start")
 
     def _beat(self) -> Beat:
-        return beat_of(self._agent.health.now(), self._revision, self.shipper.status.shipped_seq)
+        health = self._agent.health
+        shipped_seq = self.shipper.status.shipped_seq
+        beat = beat_of(health.recent(), self._revision, shipped_seq)
+        return msgspec.structs.replace(beat, oldest_at_ns=health.depth.oldest_ns)
 
     def _take(self, assignment: Assignment) -> None:
         self._agent.reassign(assignment)

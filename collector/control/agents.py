@@ -2,7 +2,7 @@
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -77,10 +77,34 @@ def with_beat(before: AgentReport | None, beat: Beat) -> AgentReport:
         lag_events=max(0, beat.last_seq - beat.shipped_seq),
         oldest_at_ns=beat.oldest_at_ns,
         spool=beat.spool or known.spool,
-        mailboxes={**known.mailboxes, **beat.mailboxes},
+        mailboxes=_newer(known.mailboxes, beat.mailboxes),
         clock_offset_s=beat.clock_offset_s if new_clock else known.clock_offset_s,
         round_trip_s=beat.round_trip_s if new_clock else known.round_trip_s,
     )
+
+
+def _newer(
+    known: Mapping[str, MailboxHealth], told: Mapping[str, MailboxHealth]
+) -> dict[str, MailboxHealth]:
+    """The mailboxes as a beat has them, with the watermarks that only events bring.
+
+    A beat names all that the agent watches: one that it does not name, it has left.
+    """
+    if not told:
+        return dict(known)
+    newer = {}
+    for name, health in told.items():
+        before = known.get(name)
+        newer[name] = (
+            health
+            if before is None
+            else msgspec.structs.replace(
+                health,
+                watermark_ns=before.watermark_ns,
+                watermark_boot_ns=before.watermark_boot_ns,
+            )
+        )
+    return newer
 
 
 def with_heartbeat(before: AgentReport | None, beat: Heartbeat) -> AgentReport:

@@ -102,6 +102,21 @@ async def test_a_late_heartbeat_gives_watermarks_and_takes_back_nothing(tmp_path
         assert (box.state, box.watermark_ns, report.schedule_lag_s) == ("failed", NOW_NS - 10, 0.5)
 
 
+async def test_a_mailbox_that_the_agent_has_left_is_forgotten_and_marks_stay(
+    tmp_path: Path,
+) -> None:
+    async with control_store(tmp_path) as store:
+        agents = _registry(store, HandClock())
+        ok = MailboxHealth(state="ok", watermark_ns=None)
+        agents.beat("sfo", beat(mailboxes={"acme/inbox": ok, "acme/old": ok}))
+        marked = MailboxHealth(state="ok", watermark_ns=NOW_NS - 10)
+        agents.heartbeat(heartbeat(NOW_NS - 5, {"acme/inbox": marked}))
+        agents.beat("sfo", beat(mailboxes={"acme/inbox": ok}))
+        report = agents.all()[0].report
+        assert report is not None
+        assert report.mailboxes == {"acme/inbox": marked}
+
+
 async def test_the_fleet_outlives_a_restart_and_has_three_beats_of_grace(tmp_path: Path) -> None:
     clock = HandClock()
     async with control_store(tmp_path) as store:
