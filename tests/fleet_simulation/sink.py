@@ -278,9 +278,12 @@ class Sink:
 
         store._db = Disk(store._db, lambda: world.spell("rollup"), note)  # type: ignore[assignment]  # as one
         while True:
-            entries = self._reader.read(cursor, world.scenario.feed)
             self.caught_up.clear()
+            entries = []
+            if self.store.view.last_entry > cursor:
+                entries = self._reader.read(cursor, world.scenario.feed)
             if not entries:
+                # Read to the end; or retention has dropped all that was left.
                 self.caught_up.set()
                 await asyncio.sleep(0.5)
                 continue
