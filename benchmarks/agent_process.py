@@ -10,7 +10,7 @@ import random
 import secrets
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any, cast
 
@@ -56,6 +56,10 @@ class Filled:
         return [
             Slot(plans[n % len(plans)], now_ns, stale=False) for n in range(first, self._issued)
         ]
+
+    def replaced(self, plans: Iterable[PathPlan], now_ns: int) -> "Filled":  # noqa: ARG002 - the port's
+        """Nothing is reassigned here."""
+        return self
 
 
 class Lingering:

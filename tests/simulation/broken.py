@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from agent.assignment import Assignment
 from agent.clock import Elapsed, Moment
 from agent.events_file import EventsFile
 from agent.mailbox import arrivals, take
@@ -27,9 +28,9 @@ def resends(patch: pytest.MonkeyPatch) -> None:
     """Tries a canary again."""
     attempt = Sender._attempt
 
-    async def twice(self: Sender, flight: Flight) -> None:
-        await attempt(self, flight)
-        await attempt(self, flight)
+    async def twice(self: Sender, flight: Flight, by: Assignment) -> None:
+        await attempt(self, flight, by)
+        await attempt(self, flight, by)
 
     patch.setattr(Sender, "_attempt", twice)
 
@@ -195,8 +196,9 @@ def reuses_numbers(patch: pytest.MonkeyPatch) -> None:
     """Numbers a path's canaries by their number in the mailbox."""
     number = Store._next
 
-    def one(self: Store, key: str) -> int:
-        return number(self, "mailbox:" + key.rpartition("|")[2])
+    def one(self: Store, first: str, second: str) -> tuple[int, int]:
+        _, in_mailbox = number(self, first, second)
+        return in_mailbox, in_mailbox
 
     patch.setattr(Store, "_next", one)
 
