@@ -30,6 +30,7 @@ from agent.servers import ImapServers, SmtpServers
 from agent.spool.writer import SpoolWriter
 from benchmarks.fleet import of_job
 from benchmarks.job import Done, Job
+from probes.contract.plan import PathPlan
 
 _POLL_NS = 10_000_000
 _MOST_OUT = 1000
