@@ -154,6 +154,9 @@ class _Run:
             return
         entries = await self._log.read(self.cursor, self._pace.batch)
         if not entries:
+            # Retention has dropped all that was unread: without a pause this would come straight
+            # back until the next entry.
+            await self._pause(self._pace.linger_s)
             return
         self._unread_ns = entries[0].ingested_at_ns
         await self._count_missed(entries[0].cursor)

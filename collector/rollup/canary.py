@@ -15,20 +15,45 @@ NO_SERIES = 0
 IGNORED = -1
 """It is counted in cells that were kept from an older file, and must not be counted again."""
 
-RowKey = bytes | str
+RowKey = bytes
+_HEX, _TEXT = b"h", b"t"
 _Row = tuple[int, int, int, tuple[Any, ...], int, tuple[int | None, int | None] | None, Any, Any]
 
 
-def row_key(canary: str) -> RowKey:
-    """The canary's id as it lies in the file: half as long where it is all hexadecimal digits."""
+def row_key(canary: str, agent: str) -> RowKey:
+    """A canary as it lies in the file, its id half as long where it is all hexadecimal digits.
+
+    The agent is part of it: what an agent says of an id that is another's is about a canary of its
+    own, and changes nothing of the other's.
+    """
+    return _id(canary) + b"/" + agent.encode()
+
+
+def id_of(key: RowKey) -> str:
+    """The canary's id in a key."""
+    if key[:1] == _HEX:
+        return key[1:17].hex()
+    return key[1:].rpartition(b"/")[0].decode()
+
+
+def keys_between(canary: str) -> tuple[RowKey, RowKey]:
+    """Every key of that id, whichever agent's, is at or above the first and below the second.
+
+    Others may be, too: :func:`id_of` tells.
+    """
+    whole = _id(canary)
+    return whole + b"/", whole + b"0"
+
+
+def _id(canary: str) -> bytes:
     if len(canary) == 32:
         try:
             raw = bytes.fromhex(canary)
         except ValueError:
-            return canary
+            return _TEXT + canary.encode()
         if raw.hex() == canary:
-            return raw
-    return canary
+            return _HEX + raw
+    return _TEXT + canary.encode()
 
 
 class Canary(msgspec.Struct, gc=False, eq=False):

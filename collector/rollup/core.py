@@ -14,7 +14,7 @@ import msgspec
 
 from collector.log.engine import Entry
 from collector.rollup import cells, streams
-from collector.rollup.canary import IGNORED, NO_SERIES, Canary, RowKey, row_key
+from collector.rollup.canary import IGNORED, NO_SERIES, Canary, RowKey, id_of, row_key
 from collector.rollup.cells import Cell
 from collector.rollup.latest import Latest, newest
 from collector.rollup.revisions import Named, Revisions, named_by
@@ -165,7 +165,7 @@ class Core:
             elif isinstance(event, Config):
                 self._config(event)
             else:
-                canary = self._canary(event.canary)
+                canary = self._canary(row_key(event.canary, event.path.agent))
                 if len(canary.cursors) < EVENTS:
                     canary.cursors.append(entry.cursor)
                 self._handlers[entry.kind](canary, event)
@@ -189,20 +189,19 @@ class Core:
             key
             for event in events
             if not isinstance(event, Config | Tick)
-            and (key := row_key(event.canary)) not in self._canaries
+            and (key := row_key(event.canary, event.path.agent)) not in self._canaries
         }
         for canary in self._shelf.canaries(missing):
             self._canaries[canary.key] = canary
 
-    def _canary(self, name: str) -> Canary:
-        key = row_key(name)
+    def _canary(self, key: RowKey) -> Canary:
         canary = self._canaries.get(key)
         if canary is None or canary.born_ns < self._start.forget_before_ns:
             start = self._start
             canary = self._canaries[key] = Canary(key, start.next_number, start.clock_ns)
             start.next_number += 1
             self._silence.opened(canary.number, canary.born_ns, key)
-        self._touched[canary.number] = (canary, name)
+        self._touched[canary.number] = (canary, id_of(key))
         return canary
 
     def _intent(self, canary: Canary, event: Intent) -> None:
@@ -298,7 +297,7 @@ class Core:
         elif not canary.silent and canary.story.verdict().outcome is Outcome.PENDING:
             canary.silent = True
             self._canaries[key] = canary
-            self._touched[number] = (canary, key if isinstance(key, str) else key.hex())
+            self._touched[number] = (canary, id_of(key))
             self._silence.closed(number)
 
     def _follow(self, canary: Canary) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import msgspec
 
 from collector.rollup import cells
-from collector.rollup.canary import row_key, unpack
+from collector.rollup.canary import Canary, id_of, keys_between, unpack
 from collector.rollup.cells import Cell
 from collector.rollup.latest import Latest, Newest
 from collector.rollup.series import Dimension
@@ -203,21 +203,24 @@ def canary(
     connection: sqlite3.Connection, name: str, *, customer: str | None = None
 ) -> CanaryRow | None:
     """What is kept of a canary; ``None`` for one that is not known, or not that customer's."""
-    key = row_key(name)
-    row = connection.execute(
-        "SELECT number, born_ns, state FROM canaries WHERE key=?", [key]
-    ).fetchone()
-    if row is None:
-        return None
-    one = unpack(key, *row)
+    found = connection.execute(
+        "SELECT key, number, born_ns, state FROM canaries WHERE key>=? AND key<? ORDER BY number",
+        keys_between(name),
+    )
+    # Of several agents' that have one id, at most one is genuine; the first one came first.
+    rows = [_row(connection, name, unpack(*row)) for row in found if id_of(row[0]) == name]
+    if customer is not None:
+        rows = [row for row in rows if row.path is not None and row.path.customer == customer]
+    return min(rows, key=lambda row: row.path is None, default=None)
+
+
+def _row(connection: sqlite3.Connection, name: str, one: Canary) -> CanaryRow:
     path, labels = None, []
     if one.series > 0:
         told = connection.execute(
             "SELECT key, labels FROM series WHERE number=?", [one.series]
         ).fetchone()
         path, labels = parse_path(told[0]), json.loads(told[1])
-    if customer is not None and (path is None or path.customer != customer):
-        return None
     return CanaryRow(
         canary=name,
         path=path,

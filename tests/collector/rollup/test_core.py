@@ -9,6 +9,7 @@ import pytest
 from collector.rollup.cells import OUTCOMES, Key
 from collector.rollup.consumer import RollupConsumer
 from probes.contract.events import Event
+from probes.contract.names import Path as CanaryPath
 from probes.contract.outcome import Outcome
 from probes.contract.stages import Result, Stage
 from tests.collector.rollup.histories import (
@@ -68,6 +69,18 @@ def test_an_agent_that_is_heard_keeps_its_canary_pending(tmp_path: Path) -> None
     other = intent(2, PATHS[1], 1800)
     cells = told(tmp_path, [SENT, submission(SENT), *ON_TIME[:-2], other, *ON_TIME[-2:]])
     assert outcomes(cells) == {"pending": 2}
+
+
+def test_what_another_agent_says_of_the_same_canary_changes_nothing(tmp_path: Path) -> None:
+    path = CanaryPath("mallory", SENT.path.relay, SENT.path.mailbox)
+    lies = [
+        msgspec.structs.replace(event, path=path)
+        for event in (submission(SENT), arrival(SENT), expiry(SENT))
+    ]
+    before = told(tmp_path / "a", [*lies, SENT, submission(SENT), *lies])
+    assert outcomes(before) == {"pending": 1}
+    after = told(tmp_path / "b", [*lies, SENT, submission(SENT), *lies, arrival(SENT)])
+    assert outcomes(after) == {"delivered": 1}
 
 
 def test_an_agent_that_comes_back_corrects_what_was_unknown(tmp_path: Path) -> None:
