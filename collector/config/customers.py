@@ -95,7 +95,13 @@ class Customers:
         raise NoCustomerError(f"customer {name}: there is none")
 
     async def check(self, who: Principal, name: str, document: Document) -> list[str]:
-        """What is wrong with a customer's document, were it put now; nothing is written."""
+        """What is wrong with a customer's document, were it put now; nothing is written.
+
+        Raises:
+            NoCustomerError: no customer can have that name.
+        """
+        if not is_name(name):
+            raise NoCustomerError(f"customer {name!r}: there is none")
         async with self._one:
             file = await asyncio.to_thread(self._files.find, name)
             try:

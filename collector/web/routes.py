@@ -225,7 +225,7 @@ ROUTES: tuple[Route, ...] = (
         customers.delete,
         "Remove a customer",
         needs=(customers.CUSTOMERS,),
-        headers=(Param("If-Match", "The version that is removed"),),
+        headers=(Param("If-Match", "The version that is removed; 428 without"),),
         status=204,
         statuses=_CHANGES,
     ),
