@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,20 +10,34 @@ from pathlib import Path
 
 import pytest
 
-from tests.collector.rollup.histories import PATHS, canary_id
+from collector.rollup.reader import RollupReader
+from collector.web.series import ROLLUP
+from tests.collector.memory_log import MemoryLog
+from tests.collector.rollup.histories import PATHS, canary_id, intent, log_of, tick
+from tests.collector.rollup.test_recount import roll_up
+from tests.collector.web.servers import started
 from tests.collector.web.test_series import serving
 
 
 @asynccontextmanager
-async def collector(directory: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
-    async with serving(directory) as client:
+async def collector(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, tick_s: float = 30
+) -> AsyncIterator[None]:
+    """A collector that the command asks; its rollup has come to ``tick_s`` after the start."""
+    if tick_s == 30:
+        served = serving(directory)
+    else:
+        entries = log_of([intent(1), tick(tick_s)])
+        roll_up(directory, [entries], [False])
+        served = started({ROLLUP: RollupReader(directory, MemoryLog(entries))})
+    async with served as client:
         monkeypatch.setenv("MAILCANARY_COLLECTOR", str(client._base_url))
         monkeypatch.setenv("MAILCANARY_TOKEN", "operator-ann")
-        monkeypatch.setenv("COLUMNS", "200")
+        monkeypatch.setenv("COLUMNS", "80")
         yield
 
 
-async def run(*arguments: str) -> tuple[int, str, str]:
+async def run(*arguments: str, stdout: int = asyncio.subprocess.PIPE) -> tuple[int, str, str]:
     """The command in a process of its own: its output must not mix with the server's."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -30,12 +45,12 @@ async def run(*arguments: str) -> tuple[int, str, str]:
         "import mailcanary; mailcanary.main()",
         "show",
         *arguments,
-        stdout=asyncio.subprocess.PIPE,
+        stdout=stdout,
         stderr=asyncio.subprocess.PIPE,
     )
     out, err = await process.communicate()
     assert process.returncode is not None
-    return process.returncode, out.decode(), err.decode()
+    return process.returncode, (out or b"").decode(), err.decode()
 
 
 @pytest.mark.parametrize(
@@ -56,8 +71,10 @@ async def test_series(
         assert [point["figures"]["canaries"] for point in answer["points"]] == [count]
         code, out, _ = await run(*words, "--last", "7d")
         assert code == 0
-        assert "2025-10-09 00:00:00" in out
+        assert f"{words[0]} {words[1]}, from 2025-10-09 00:00 UTC\n" in out
+        assert "\n2025-10-09 " in out
         assert "delivered" in out
+        assert max(map(len, out.splitlines())) <= 80
 
 
 async def test_a_canary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,16 +88,100 @@ async def test_a_canary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         assert json.loads(out)["canary"]["verdict"]["outcome"] == "lost"
 
 
+@pytest.mark.parametrize("columns", ["80", "120"])
+async def test_without_a_name_those_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: str
+) -> None:
+    async with collector(tmp_path, monkeypatch):
+        monkeypatch.setenv("COLUMNS", columns)
+        code, out, _ = await run("customer")
+        assert code == 0
+        rows = [line.split() for line in out.splitlines()[3:]]
+        assert [row[:4] for row in rows] == [
+            ["acme", "2", "50.0", "%"],
+            ["zenith", "1", "100.0", "%"],
+        ]
+        assert max(map(len, out.splitlines())) <= int(columns)
+        monkeypatch.setenv("MAILCANARY_TOKEN", "customer-zenith")
+        code, out, _ = await run("relay", "--json", "--last", "30d")
+        assert [it["key"] for it in json.loads(out)] == ["relay-a"]
+        assert json.loads(out)[0]["points"][0]["figures"]["canaries"] == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            ("relay", "relay-b"),
+            "found relay 'relay-b', of which there never was a canary; allowed is relay-a\n",
+        ),
+        (
+            ("customer", "acm", "--json"),
+            "found customer 'acm', of which there never was a canary; allowed is acme, zenith\n",
+        ),
+        (
+            ("path", "sfo|relay-a|acme/other"),
+            (
+                "found path 'sfo|relay-a|acme/other', of which there never was a canary; "
+                f"allowed is {PATHS[0]}, {PATHS[1]}\n"
+            ),
+        ),
+        (
+            ("canary", "nothing"),
+            (
+                "found canary 'nothing', allowed is the id of one that the collector knows, "
+                "as its events name it\n"
+            ),
+        ),
+    ],
+)
+async def test_a_name_that_is_not_known_is_a_mistake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], told: str
+) -> None:
+    async with collector(tmp_path, monkeypatch):
+        assert await run(*words) == (1, "", told)
+
+
+async def test_a_known_name_without_canaries_lately_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with collector(tmp_path, monkeypatch, tick_s=7300):
+        code, out, _ = await run("relay", "relay-a")
+        assert (code, out) == (0, "no canaries of relay relay-a in the last 1h\n")
+
+
+@pytest.mark.parametrize("words", [("path",), ("path", "sfo")])
+async def test_a_path_has_to_be_a_whole_one(
+    monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setenv("MAILCANARY_COLLECTOR", "http://127.0.0.1:1")
+    code, _, err = await run(*words)
+    assert code == 2
+    found = "no path" if len(words) == 1 else "'sfo'"
+    assert f"found {found}, allowed is 'AGENT|RELAY|CUSTOMER/MAILBOX' in quotes" in err
+
+
+async def test_a_terminal_gets_no_colour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    async with collector(tmp_path, monkeypatch):
+        ours, theirs = os.openpty()
+        try:
+            code, _, _ = await run("relay", "relay-a", stdout=theirs)
+            out = os.read(ours, 1 << 16).decode()
+        finally:
+            os.close(ours)
+            os.close(theirs)
+    assert code == 0
+    assert "delivered" in out
+    assert "\x1b" not in out
+
+
 async def test_what_cannot_be_had_is_said_and_the_token_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with collector(tmp_path, monkeypatch):
-        for words in (("canary", "nothing"), ("relay", "none", "--json")):
-            code, _, err = await run(*words)
-            assert code == (1 if words[0] == "canary" else 0)
-            assert "operator-ann" not in err
-        code, out, _ = await run("relay", "none")
-        assert (code, out) == (0, "no canaries of relay none\n")
         assert (await run("relay", "relay-a", "--last", "soon"))[0] == 2
         token = tmp_path / "token"
         token.write_text("customer-zenith\n")
@@ -94,3 +195,4 @@ async def test_what_cannot_be_had_is_said_and_the_token_is_not(
     code, _, err = await run("relay", "relay-a")
     assert code == 1
     assert "Cannot connect" in err
+    assert "operator-ann" not in err
