@@ -10,7 +10,7 @@ import pytest
 import mailcanary
 from tests.deploy.unit import ROOT
 
-PAGES = ("README.md", "docs/collector.md", "docs/deploy.md")
+PAGES = ("README.md", "docs/collector.md", "docs/deploy.md", "docs/shipping.md")
 _SHELL = re.compile(r"```sh\n(.*?)```", re.DOTALL)
 _INLINE = re.compile(r"`(mailcanary [^`\[]+)`")
 _PROGRAM = re.compile(r"(?:^|[ /])mailcanary (?P<rest>[a-z].*)")
