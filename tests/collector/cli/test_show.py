@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -12,6 +12,8 @@ import pytest
 
 from collector.rollup.reader import RollupReader
 from collector.web.series import ROLLUP
+from probes.contract.events import Event
+from probes.contract.names import Path as MailPath
 from tests.collector.memory_log import MemoryLog
 from tests.collector.rollup.histories import PATHS, canary_id, intent, log_of, tick
 from tests.collector.rollup.test_recount import roll_up
@@ -21,15 +23,15 @@ from tests.collector.web.test_series import serving
 
 @asynccontextmanager
 async def collector(
-    directory: Path, monkeypatch: pytest.MonkeyPatch, tick_s: float = 30
+    directory: Path, monkeypatch: pytest.MonkeyPatch, events: Sequence[Event] = ()
 ) -> AsyncIterator[None]:
-    """A collector that the command asks; its rollup has come to ``tick_s`` after the start."""
-    if tick_s == 30:
-        served = serving(directory)
-    else:
-        entries = log_of([intent(1), tick(tick_s)])
+    """A collector that the command asks, with three canaries unless there are ``events``."""
+    if events:
+        entries = log_of(events)
         roll_up(directory, [entries], [False])
         served = started({ROLLUP: RollupReader(directory, MemoryLog(entries))})
+    else:
+        served = serving(directory)
     async with served as client:
         monkeypatch.setenv("MAILCANARY_COLLECTOR", str(client._base_url))
         monkeypatch.setenv("MAILCANARY_TOKEN", "operator-ann")
@@ -145,9 +147,31 @@ async def test_a_name_that_is_not_known_is_a_mistake(
 async def test_a_known_name_without_canaries_lately_is_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with collector(tmp_path, monkeypatch, tick_s=7300):
+    async with collector(tmp_path, monkeypatch, [intent(1), tick(7300)]):
         code, out, _ = await run("relay", "relay-a")
         assert (code, out) == (0, "no canaries of relay relay-a in the last 1h\n")
+
+
+async def test_of_many_names_the_near_ones_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # More than one page of paths.
+    relays = [MailPath("sfo", f"node{n:04}", "acme/inbox") for n in range(1001)]
+    sent = [intent(n, relay) for n, relay in enumerate(relays, 1)]
+    async with collector(tmp_path, monkeypatch, [*sent, tick(30)]):
+        code, out, err = await run("relay", "node1000x")
+        assert (code, out) == (1, "")
+        assert "allowed is node1000, " in err
+        assert err.count("node") == 1 + 8
+        assert err.endswith(" or another of 1001, as `mailcanary show relay` lists them\n")
+
+
+async def test_before_the_first_canary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with collector(tmp_path, monkeypatch, [tick(30)]):
+        assert await run("relay") == (0, "no relays: no canary has been sent yet\n", "")
+        code, _, err = await run("relay", "relay-a")
+        assert code == 1
+        assert err.endswith("allowed is none yet: no canary has been sent\n")
 
 
 @pytest.mark.parametrize("words", [("path",), ("path", "sfo")])
