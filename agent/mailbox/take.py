@@ -84,13 +84,23 @@ def _sort(
                 counts["other_mail"] += 1
             continue
         judgement, token = judged
-        old = judgement is Judgement.REPLAYED
         here = token is not None and token.path.mailbox == watch.name
+        old = judgement is Judgement.REPLAYED
+        if old and here and _only_looks_old(reader, token, now_ns):
+            judgement, old = Judgement.GENUINE, False
         if token is not None and (judgement is Judgement.GENUINE or (old and here)):
             canaries.append(_Candidate(message, fields, token, old))
         else:
             counts[f"canaries_{judgement}"] += 1
     return canaries, bounces, counts
+
+
+def _only_looks_old(reader: Reader, token: Token | None, now_ns: int) -> bool:
+    """Whether a canary is older than is remembered only by what the wall clock was set."""
+    if token is None:
+        return False
+    error_s = reader.wall.error_s(sent_moment(None, token), reader.wall_error_s)
+    return (now_ns - token.sent_ns) / 1e9 - error_s <= reader.remember_s
 
 
 async def _flights(
