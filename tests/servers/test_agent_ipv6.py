@@ -76,8 +76,9 @@ def test_ipv6_is_used_and_when_it_is_dropped_ipv4_is(crew: Crew) -> None:
     assert went(fallen_back) == (site.address, both.address)
     [attempt] = fallen_back.submission.attempts
     assert (attempt.address, attempt.reason) == (both.address6, Reason.TIMEOUT)
-    assert attempt.elapsed_s >= CONNECT_S
-    assert fallen_back.submission.phases[Stage.CONNECT] >= CONNECT_S
+    # Event loops' timers may ring a fraction of a millisecond early.
+    assert attempt.elapsed_s >= CONNECT_S - 0.05
+    assert fallen_back.submission.phases[Stage.CONNECT] >= CONNECT_S - 0.05
     assert home(agent, ONLY_IPV4, filtered_ns).submission.attempts == []
     agent.journal.wait_for_each([(LITERAL, ACME)], Outcome.UNREACHABLE)
     lost = agent.journal.canaries(relay=LITERAL, outcome=Outcome.UNREACHABLE)[0].submission
