@@ -171,6 +171,7 @@ async def running(
             try:
                 yield parts, server
             finally:
+                parts.config.board.close()
                 stop.set()
                 for work in works[1:]:
                     work.cancel()

@@ -73,6 +73,9 @@ def why(flown: Flown, mailbox: MailboxHealth | None) -> str:
         return f"{verdict.outcome} at {submission.detail}"
     if mailbox is not None and mailbox.state != "ok":
         return f"mailbox {mailbox.state}: {mailbox.detail or 'not read yet'}"
+    if submission is None:
+        # Nothing was accepted yet, as far as anybody knows.
+        return "still being sent when the wait was over: the relay has not answered to the end"
     return "accepted, not seen in the mailbox (transit)"
 
 

@@ -45,6 +45,12 @@ class Board:
         self._changed = asyncio.Event()
         # One at a time: they would only take the interpreter from each other.
         self._one = asyncio.Lock()
+        self.closed = False
+
+    def close(self) -> None:
+        """Let nobody wait any longer: a collector that stops must not be held up by questions."""
+        self.closed = True
+        self._changed.set()
 
     def publish(self, config: Config, revision: str) -> None:
         """Put a revision in force and wake whoever waits."""
@@ -71,7 +77,10 @@ class Board:
             return await asyncio.to_thread(post, config, revision, agent)
 
     async def wait(self, agent: str, etag: str, seconds: float) -> Posted | None:
-        """The assignment once it differs from ``etag``; ``None`` when it does not in time."""
+        """The assignment once it differs from ``etag``; ``None`` when it does not in time.
+
+        ``None``, too, once the board is closed.
+        """
         try:
             async with asyncio.timeout(seconds):
                 while True:
@@ -79,6 +88,8 @@ class Board:
                     posted = await self.get(agent)
                     if posted.etag != etag:
                         return posted
+                    if self.closed:
+                        return None
                     await changed.wait()
         except TimeoutError:
             return None

@@ -1,5 +1,6 @@
 """A whole collector: it starts, serves every role, reloads, tells how it does, and stops."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -72,6 +73,21 @@ async def test_an_agent_gets_its_work_and_its_neighbour_does_not(tmp_path: Path)
             url = f"/api/v1/agents/{agent}/assignment"
             async with client.get(url, headers=bearer(token.reveal())) as answer:
                 assert answer.status == status
+
+
+async def test_who_waits_for_a_change_is_let_go_when_it_stops(tmp_path: Path) -> None:
+    async with collector(tmp_path) as (parts, client, _ann):
+        _, token = await parts.tokens.create(Kind.AGENT, "sfo", who="test")
+        etag = (await parts.config.board.get("sfo")).etag
+        headers = {**bearer(token.reveal()), "If-None-Match": etag}
+        url = "/api/v1/agents/sfo/assignment?wait=100"
+        waiting = asyncio.create_task(client.get(url, headers=headers))
+        await asyncio.wait({waiting}, timeout=0.3)
+        assert not waiting.done()
+        parts.config.board.close()
+        async with await waiting as answer:
+            assert answer.status == 503
+            assert answer.headers["Retry-After"]
 
 
 async def test_what_time_it_is_goes_into_the_log(tmp_path: Path) -> None:

@@ -188,3 +188,10 @@ def test_many_faults_are_cut_in_the_first_line_and_listed_below_it() -> None:
     first, *rest = said(*lost)[1].splitlines()
     assert "and 3 more" in first
     assert [line.partition(" ")[0] for line in rest] == ["a3", "a4", "a5"]
+
+
+def test_what_was_still_being_sent_is_not_called_accepted() -> None:
+    state, text = plugin(Shot((flown("relay-a1"),), READ, 1.0), LIMITS)
+    assert state is State.CRITICAL
+    assert "accepted" not in text
+    assert "still being sent" in text

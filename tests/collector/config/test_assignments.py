@@ -103,6 +103,16 @@ async def test_a_wait_ends_when_its_time_is_over() -> None:
     assert await board.wait("sfo", etag, 0.0) is None
 
 
+async def test_a_board_that_is_closed_lets_nobody_wait() -> None:
+    board = Board(_config(), "r1")
+    etag = (await board.get("sfo")).etag
+    waiting = await _waiting(board, "sfo", etag)
+    board.close()
+    assert await waiting is None
+    assert await board.wait("sfo", etag, 60.0) is None
+    assert await board.wait("sfo", '"another"', 60.0) is not None
+
+
 async def test_who_hangs_up_takes_the_answer_from_nobody() -> None:
     board = Board(_config(), "r1")
     impatient = asyncio.create_task(board.get("sfo"))
