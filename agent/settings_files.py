@@ -6,10 +6,9 @@ from pathlib import Path
 
 from probes.contract.config.loader import Checked, check_sources
 from probes.contract.config.models import Config
-from probes.contract.config.source import Role, Source
+from probes.contract.config.source import CUSTOMERS, Role, Source
 from probes.contract.errors import ConfigError, Problem
 
-CUSTOMERS = "customers.d"
 MAX_BYTES = 64 * 1024 * 1024
 """A larger file is no configuration but a mistake."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from collector.config.files import CUSTOMERS
+from probes.contract.config.source import CUSTOMERS
 
 _HEAD = "# Written by the collector's API, which keeps no comments.\n"
 

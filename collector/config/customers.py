@@ -2,9 +2,9 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
@@ -18,6 +18,8 @@ from probes.contract.config.prune import customer_document
 from probes.contract.config.source import Source
 from probes.contract.errors import MailcanaryError, Problem
 from probes.contract.names import is_name
+
+T = TypeVar("T")
 
 MAX_TEXT = 256 << 10
 """Characters of one customer's file, as the API takes it."""
@@ -35,6 +37,10 @@ class StaleError(MailcanaryError):
     """The customer has changed since it was read, or exists although it should be new."""
 
 
+class UnwritableError(MailcanaryError):
+    """The customer's file cannot be written or removed now; nothing was changed."""
+
+
 class RefusedError(MailcanaryError):
     """What was sent cannot come into force; ``errors`` are lines as ``mailcanary check`` has them.
 
@@ -47,16 +53,29 @@ class RefusedError(MailcanaryError):
         self.forbidden = forbidden
 
 
+Document = dict[str, Any]
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """One customer in the file's words; ``file`` is ``None`` for one that the main file holds."""
 
-    document: dict[str, Any]
+    document: Document
     etag: str | None
     file: str | None
 
 
-Document = dict[str, Any]
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A customer as it was written: whether it is new, and whether it is in force already.
+
+    It is not when another file was spoilt meanwhile, or the log takes nothing: then it comes into
+    force as soon as that is over.
+    """
+
+    found: Found
+    created: bool
+    in_force: bool
 
 
 class Customers:
@@ -110,17 +129,20 @@ class Customers:
                 return error.errors
         return []
 
-    async def put(
-        self, who: Principal, name: str, document: Document, etag: str | None
-    ) -> tuple[Found, bool]:
-        """Create or replace a customer and put it in force; whether it is new.
+    async def put(self, who: Principal, name: str, document: Document, etag: str | None) -> Changed:
+        """Create or replace a customer and put it in force.
 
         ``etag`` is that of the version that is replaced; ``None`` for a new customer.
 
         Raises:
             NoCustomerError, NotEditableError, StaleError, RefusedError: nothing was written.
-            OSError: the file cannot be written.
+            UnwritableError, ControlError: the file, or the audit trail, cannot be written.
         """
+        return await _whatever_becomes_of_the_caller(self._put(who, name, document, etag))
+
+    async def _put(
+        self, who: Principal, name: str, document: Document, etag: str | None
+    ) -> Changed:
         async with self._one:
             file = await asyncio.to_thread(self._files.find, name)
             self._must_be(name, file, etag)
@@ -130,40 +152,46 @@ class Customers:
             path = self._files.place(name) if file is None else file.path
             if file is None and path.exists():
                 raise NotEditableError(f"{path.name}: there is such a file, of another customer")
-            written = await self._finish(self._files.write, path, text)
-            before = "" if file is None else file.text
+            diff = unified_diff("" if file is None else file.text, text, path.name)
             verb = "create" if file is None else "replace"
-            await self._audit.record(
-                who.signature, f"customer.{verb}", name, unified_diff(before, text, path.name)
-            )
-            await self._config.reload()
-            return Found(_parse(written), written.etag, path.name), file is None
+            deed = _Deed(who.signature, verb, name, diff)
+            written, in_force = await self._carry_out(deed, lambda: self._files.write(path, text))
+            return Changed(Found(_parse(written), written.etag, path.name), file is None, in_force)
 
     async def delete(self, who: Principal, name: str, etag: str | None) -> None:
         """Remove a customer.
 
         Raises:
             NoCustomerError, NotEditableError, StaleError, RefusedError: nothing was changed.
-            OSError: the file cannot be removed.
+            UnwritableError, ControlError: the file cannot be removed, or that not be written down.
         """
+        await _whatever_becomes_of_the_caller(self._delete(who, name, etag))
+
+    async def _delete(self, who: Principal, name: str, etag: str | None) -> None:
         async with self._one:
             file = await asyncio.to_thread(self._files.find, name)
             self._must_be(name, file, etag or "")
             if file is None:
                 raise NoCustomerError(f"customer {name}: there is none")
-            files = (await self._config.read_files()).without(self._source_name(file))
+            path = file.path
+            files = (await self._config.read_files()).without(str(path))
             checked = await asyncio.to_thread(files.check)
             if checked.problems:
                 raise RefusedError([str(problem) for problem in checked.problems])
-            await self._finish(self._files.remove, file.path)
-            diff = unified_diff(file.text, "", file.path.name)
-            await self._audit.record(who.signature, "customer.delete", name, diff)
-            await self._config.reload()
+            deed = _Deed(who.signature, "delete", name, unified_diff(file.text, "", path.name))
+            await self._carry_out(deed, lambda: self._files.remove(path))
 
-    @staticmethod
-    async def _finish(work: Callable[..., Any], *args: Any) -> Any:
-        # A caller that hangs up must not leave a change without its entry in the audit trail.
-        return await asyncio.shield(asyncio.create_task(asyncio.to_thread(work, *args)))
+    async def _carry_out(self, deed: "_Deed", change: Callable[[], T]) -> tuple[T, bool]:
+        """Write a change down, make it, and put it in force; whether it is."""
+        # The entry comes first: better one of a change that was not made than none of one that was.
+        await self._audit.record(deed.who, f"customer.{deed.verb}", deed.name, deed.diff)
+        try:
+            made = await asyncio.to_thread(change)
+        except OSError as error:
+            await self._audit.record(deed.who, f"customer.{deed.verb}.failed", deed.name)
+            reason = error.strerror or type(error).__name__
+            raise UnwritableError(f"customer {deed.name}: cannot {deed.verb}: {reason}") from error
+        return made, await self._config.reload()
 
     def _must_be(self, name: str, file: CustomerFile | None, etag: str | None) -> None:
         if not is_name(name):
@@ -177,9 +205,6 @@ class Customers:
             raise StaleError(f"customer {name} exists")
         elif etag not in (file.etag, "*"):
             raise StaleError(f"customer {name} has changed: it is now {file.etag}")
-
-    def _source_name(self, file: CustomerFile | None, name: str = "") -> str:
-        return str(self._files.place(name) if file is None else file.path)
 
     async def _judge(
         self, who: Principal, name: str, document: Document, file: CustomerFile | None
@@ -197,7 +222,7 @@ class Customers:
         text = to_yaml(whole)
         if len(text) > MAX_TEXT:
             raise RefusedError([f"found {len(text)} characters, allowed is at most {MAX_TEXT}"])
-        mine = self._source_name(file, name)
+        mine = str(self._files.place(name) if file is None else file.path)
         files = await self._config.read_files()
         changed = files.with_customer(Source(mine, text, "customer"))
         checked = await asyncio.to_thread(changed.check)
@@ -210,6 +235,19 @@ class Customers:
             if refused:
                 raise RefusedError(refused, forbidden=True)
         return text
+
+
+@dataclass(frozen=True, slots=True)
+class _Deed:
+    who: str
+    verb: str
+    name: str
+    diff: str
+
+
+async def _whatever_becomes_of_the_caller(change: Coroutine[Any, Any, T]) -> T:
+    """Half a change must not be left by whoever hangs up: it is made to its end."""
+    return await asyncio.shield(asyncio.create_task(change))
 
 
 def _lines(who: Principal, problems: list[Problem], mine: str, others: Sequence[str]) -> list[str]:

@@ -5,10 +5,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from probes.contract.config.loader import Checked, check_sources
-from probes.contract.config.source import Source
+from probes.contract.config.source import CUSTOMERS, Source
 from probes.contract.errors import Problem
-
-CUSTOMERS = "customers.d"
 
 
 class Files(NamedTuple):

@@ -130,8 +130,11 @@ class ConfigService:
                 await self._put_in_force(checked.config)
             except MailcanaryError as error:
                 self.reloads_failed += 1
-                self.trouble = f"a new configuration cannot come into force: {error}"
-                log.exception("a new configuration cannot come into force")
+                trouble = f"a new configuration cannot come into force: {error}"
+                if trouble != self.trouble:
+                    # Tried again with every look at the files: once is enough to be told.
+                    log.error(trouble)  # noqa: TRY400 - a full disk is no bug of ours: no traceback
+                self.trouble = trouble
                 return False
             return True
 

@@ -28,11 +28,16 @@ class CustomerList(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CustomerView(msgspec.Struct, frozen=True, kw_only=True):
-    """One customer in the file's words. ``file`` is null for one that the API cannot change."""
+    """One customer in the file's words. ``file`` is null for one that the API cannot change.
+
+    ``in_force`` is told of a change: false when another file was spoilt meanwhile or the log takes
+    nothing, so that it comes into force later, by itself.
+    """
 
     name: str
     file: str | None
     document: dict[str, Any]
+    in_force: bool | None = None
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,10 +76,10 @@ async def put(request: web.Request) -> web.Response:
         raise Refused(428, detail)
     document = await read_json(request, dict[str, Any])
     try:
-        found, created = await request.app[CUSTOMERS].put(principal(request), name, document, old)
+        made = await request.app[CUSTOMERS].put(principal(request), name, document, old)
     except MailcanaryError as error:
         raise _refused(error) from None
-    return _view(name, found, status=201 if created else 200)
+    return _view(name, made.found, 201 if made.created else 200, in_force=made.in_force)
 
 
 async def delete(request: web.Request) -> web.Response:
@@ -101,9 +106,11 @@ async def check(request: web.Request) -> web.Response:
     return reply(Judged(valid=not errors, errors=errors))
 
 
-def _view(name: str, found: Found, status: int = 200) -> web.Response:
+def _view(
+    name: str, found: Found, status: int = 200, *, in_force: bool | None = None
+) -> web.Response:
     headers = {} if found.etag is None else {"ETag": found.etag}
-    view = CustomerView(name=name, file=found.file, document=found.document)
+    view = CustomerView(name=name, file=found.file, document=found.document, in_force=in_force)
     return reply(view, status=status, headers=headers)
 
 

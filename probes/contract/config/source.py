@@ -5,6 +5,9 @@ from typing import Literal
 
 from probes.contract.errors import Problem
 
+CUSTOMERS = "customers.d"
+"""The directory beside the main file that holds one file for each customer."""
+
 Role = Literal["main", "customer"]
 
 

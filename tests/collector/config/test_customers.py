@@ -1,21 +1,28 @@
 """Customers changed over the API: their file, its version, who may change what, the audit trail."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 
+from collector.config.customer_files import CustomerFiles
 from collector.config.customers import (
     MAX_TEXT,
+    Changed,
+    Customers,
     NoCustomerError,
     NotEditableError,
     RefusedError,
     StaleError,
+    UnwritableError,
 )
 from collector.config.hosts import HostPolicy
+from collector.control.audit import Audit
 from collector.control.principal import Kind, Principal
-from tests.collector.config.services import customer, main_document, site, write_yaml
+from collector.control.store import ControlStore
+from tests.collector.config.services import Site, customer, main_document, site, write_yaml
 
 ANN = Principal(Kind.OPERATOR, "ann", "t1")
 ACME = Principal(Kind.CUSTOMER, "acme", "t2")
@@ -23,8 +30,10 @@ ACME = Principal(Kind.CUSTOMER, "acme", "t2")
 
 async def test_a_new_customer_is_a_file_and_in_force(tmp_path: Path) -> None:
     async with site(tmp_path) as found:
-        made, created = await found.customers.put(ANN, "new", customer("new"), None)
-        assert created
+        changed = await found.customers.put(ANN, "new", customer("new"), None)
+        assert changed.created
+        assert changed.in_force
+        made = changed.found
         text = (found.directory / "new.yaml").read_text()
         assert yaml.safe_load(text) == customer("new") == made.document
         assert "new" in [one.name for one in found.config.in_force.config.customers]
@@ -39,8 +48,9 @@ async def test_a_customer_changes_itself(tmp_path: Path) -> None:
     async with site(tmp_path) as found:
         before = await found.customers.read("acme")
         document = {**before.document, "objective": {"delivered": "99.9%", "within": "30s"}}
-        after, created = await found.customers.put(ACME, "acme", document, before.etag)
-        assert not created
+        changed = await found.customers.put(ACME, "acme", document, before.etag)
+        assert not changed.created
+        after = changed.found
         assert after.etag != before.etag
         acme = found.config.in_force.config.customers[0]
         assert (acme.name, acme.objective.delivered) == ("acme", 0.999)
@@ -70,7 +80,7 @@ async def test_of_two_changes_at_once_one_is_made(tmp_path: Path) -> None:
             for tier in ("gold", "silver")
         ]
         results = await asyncio.gather(*changes, return_exceptions=True)
-        assert [type(result) for result in results] == [tuple, StaleError]
+        assert [type(result) for result in results] == [Changed, StaleError]
         assert len(await found.audit.entries()) == 1
 
 
@@ -124,10 +134,11 @@ async def test_the_quota_that_an_operator_set_stays(tmp_path: Path) -> None:
     async with site(tmp_path) as found:
         etag = (await found.customers.read("acme")).etag
         document = customer("acme", quota={"paths": 7})
-        given, _ = await found.customers.put(ANN, "acme", document, etag)
-        without, _ = await found.customers.put(ACME, "acme", customer("acme"), given.etag)
+        given = (await found.customers.put(ANN, "acme", document, etag)).found
+        bare = customer("acme")
+        without = (await found.customers.put(ACME, "acme", bare, given.etag)).found
         assert without.document["quota"] == {"paths": 7}
-        same, _ = await found.customers.put(ACME, "acme", document, without.etag)
+        same = (await found.customers.put(ACME, "acme", document, without.etag)).found
         with pytest.raises(RefusedError, match="quota") as caught:
             await found.customers.put(ACME, "acme", customer("acme", quota={}), same.etag)
         assert caught.value.forbidden
@@ -189,8 +200,8 @@ async def test_a_file_under_another_name_is_found_and_stays_where_it_is(tmp_path
         (found.directory / "acme.yaml").rename(found.directory / "10-acme.yaml")
         etag = (await found.customers.read("acme")).etag
         document = customer("acme", labels={"tier": "gold"})
-        after, _ = await found.customers.put(ANN, "acme", document, etag)
-        assert after.file == "10-acme.yaml"
+        changed = await found.customers.put(ANN, "acme", document, etag)
+        assert changed.found.file == "10-acme.yaml"
         assert sorted(file.name for file in found.directory.iterdir()) == [
             "10-acme.yaml",
             "globex.yaml",
@@ -203,3 +214,66 @@ async def test_an_operator_is_not_bound_by_the_host_policy(tmp_path: Path) -> No
         with pytest.raises(RefusedError, match=r"allowed is \*.example.org"):
             await found.customers.put(ACME, "acme", customer("acme"), etag)
         await found.customers.put(ANN, "acme", customer("acme"), etag)
+
+
+async def test_who_hangs_up_leaves_no_change_without_its_entry(tmp_path: Path) -> None:
+    async with site(tmp_path) as found:
+        etag = (await found.customers.read("acme")).etag
+        document = customer("acme", labels={"tier": "gold"})
+        changing = asyncio.create_task(found.customers.put(ANN, "acme", document, etag))
+        await asyncio.sleep(0)
+        changing.cancel()
+        await asyncio.gather(changing, return_exceptions=True)
+        assert changing.cancelled()
+        # One thing at a time: this is answered when the change is made.
+        assert (await found.customers.read("acme")).document == document
+        assert _labels(found) == {"tier": "gold"}
+        assert "gold" in (found.directory / "acme.yaml").read_text()
+        [entry] = await found.audit.entries()
+        assert entry.verb == "customer.replace"
+
+
+def _labels(found: Site) -> dict[str, str]:
+    [acme] = [one for one in found.config.in_force.config.customers if one.name == "acme"]
+    return acme.labels
+
+
+async def test_a_file_that_cannot_be_written_changes_nothing_and_the_trail_says_so(
+    tmp_path: Path,
+) -> None:
+    async with site(tmp_path) as found:
+        etag = (await found.customers.read("acme")).etag
+        text = (found.directory / "acme.yaml").read_text()
+        # Where the new text would go first, nothing can.
+        (found.directory / ".acme.yaml.new").mkdir()
+        with pytest.raises(UnwritableError, match="acme: cannot replace: Is a directory"):
+            await found.customers.put(ANN, "acme", customer("acme", labels={"a": "b"}), etag)
+        assert (found.directory / "acme.yaml").read_text() == text
+        verbs = [entry.verb for entry in await found.audit.entries()]
+        assert verbs == ["customer.replace.failed", "customer.replace"]
+
+
+class Spoiling(Audit):
+    """Somebody's editor spoils a file between the check of a change and the change."""
+
+    def __init__(self, store: ControlStore, clock_ns: Callable[[], int], file: Path) -> None:
+        super().__init__(store, clock_ns)
+        self._file = file
+
+    async def record(self, who: str, verb: str, target: str, diff: str = "") -> int:
+        """As ever, after that."""
+        write_yaml(self._file, customer("globex", tiger=1))
+        return await super().record(who, verb, target, diff)
+
+
+async def test_a_change_beside_a_file_spoilt_meanwhile_says_that_it_waits(tmp_path: Path) -> None:
+    async with site(tmp_path) as found:
+        etag = (await found.customers.read("acme")).etag
+        files = CustomerFiles(found.main)
+        audit = Spoiling(found.store, found.clock.wall_ns, found.directory / "globex.yaml")
+        customers = Customers(found.config, files, audit, HostPolicy())
+        changed = await customers.put(ANN, "acme", customer("acme", labels={"a": "b"}), etag)
+        assert not changed.in_force
+        write_yaml(found.directory / "globex.yaml", customer("globex", "lon"))
+        assert await found.config.reload()
+        assert _labels(found) == {"a": "b"}
