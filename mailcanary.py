@@ -299,7 +299,7 @@ async def _run_both(
     from pathlib import Path
 
     from agent.remote import Collector
-    from agent.remote_app import work_for
+    from agent.remote_app import Job, work_for
     from collector.app import running, signals
     from collector.control.principal import Kind
 
@@ -311,7 +311,7 @@ async def _run_both(
         with signals(stop, parts.config.reload):
             try:
                 source = Collector(server.url, name, secret=secret)
-                await work_for(source, policy, agent, __version__, stop)
+                await work_for(Job(source, policy, agent, __version__), stop)
             finally:
                 await parts.tokens.revoke(info.id, who="mailcanary run")
 
@@ -340,8 +340,10 @@ async def _demo_agent(
     import yaml
 
     from agent.agent import Limits
+    from agent.app import Settings
     from agent.embedded import as_environment, employed, trusting_policy
     from agent.remote import Collector
+    from agent.remote_app import Job
     from collector.app import following, running
     from collector.control.principal import Kind
     from collector.settings import with_options
@@ -359,17 +361,14 @@ async def _demo_agent(
         async with running(settings, _files_of(main), __version__, options) as (parts, server):
             name = config.agents[0].name
             _, token = await parts.tokens.create(Kind.AGENT, name, who="mailcanary demo")
-            async with (
-                following(parts.log, take),
-                employed(
-                    Collector(server.url, name, secret=token),
-                    trusting_policy(config),
-                    environment,
-                    place / "agent",
-                    version=__version__,
-                    limits=Limits(heartbeat_s=0.5),
-                ) as agent,
-            ):
+            job = Job(
+                Collector(server.url, name, secret=token),
+                trusting_policy(config),
+                Settings(place / "agent", limits=Limits(heartbeat_s=0.5)),
+                __version__,
+                environment,
+            )
+            async with following(parts.log, take), employed(job) as agent:
                 yield agent
 
 

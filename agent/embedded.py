@@ -8,10 +8,11 @@ from pathlib import Path
 
 from agent.agent import Agent, Limits
 from agent.app import build
+from agent.assigned.follow import first
 from agent.assignment import Assignment
 from agent.policy.models import PolicyFile
 from agent.policy.secrets import Secrets, variable
-from agent.remote import Collector, Remote, first_assignment
+from agent.remote_app import Job, at_work, prepared
 from agent.schedule import Slots
 from agent.shipper.client import CollectorClient
 from agent.spool.store import Record
@@ -120,15 +121,7 @@ async def embedded(
 
 
 @contextlib.asynccontextmanager
-async def employed(
-    collector: Collector,
-    policy: PolicyFile,
-    environment: Mapping[str, str],
-    state: Path,
-    *,
-    version: str,
-    limits: Limits,
-) -> AsyncIterator[Agent]:
+async def employed(job: Job) -> AsyncIterator[Agent]:
     """Run an agent that works for a collector, for as long as the context lasts.
 
     When the context has ended, the collector has its events, as far as it took them.
@@ -137,23 +130,21 @@ async def employed(
         SpoolError: the state directory cannot be used.
         SecretError: a signing key cannot be read.
     """
-    spool = SpoolWriter.open(state)
-    client = CollectorClient(collector.endpoint(version))
+    endpoint, vault = prepared(job)
+    spool = SpoolWriter.open(job.settings.state)
+    client = CollectorClient(endpoint)
     rng = random.Random()  # noqa: S311 - jitter of retries, nothing that must not be guessed
     try:
-        vault = Secrets(policy, environment)
-        known, work = await first_assignment(client, collector, state, rng)
-        agent = build(work, policy, vault, spool, None, version=version, limits=limits)
-        stop = asyncio.Event()
-        remote = Remote(collector, client, agent, spool, state, known, rng)
-        running = asyncio.create_task(agent.run(stop))
-        remote.start()
-        try:
-            yield agent
-        finally:
-            stop.set()
-            await running
-            await remote.stop()
+        state, collector = job.settings.state, job.collector
+        found = await first(client, state, collector.agent, collector.url, rng)
+        async with at_work(job, client, vault, spool, *found) as agent:
+            stop = asyncio.Event()
+            running = asyncio.create_task(agent.run(stop))
+            try:
+                yield agent
+            finally:
+                stop.set()
+                await running
     finally:
         await client.close()
         spool.close()

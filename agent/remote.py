@@ -4,7 +4,6 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -13,15 +12,14 @@ import msgspec
 import structlog
 
 from agent.assigned.follow import Follower
-from agent.assigned.kept import Assigned, load, save
+from agent.assigned.kept import Assigned
 from agent.assignment import Assignment
-from agent.backoff import Backoff
 from agent.health import Health
 from agent.shipper.beat import Pulse
 from agent.shipper.client import CollectorClient, Endpoint
-from agent.shipper.failures import ShipError
 from agent.shipper.ship import Shipper
 from agent.spool.writer import Spool
+from agent.supervision import Supervisor
 from probes import trust
 from probes.contract.errors import MailcanaryError, SecretError, SpoolError
 from probes.contract.events import Heartbeat
@@ -121,33 +119,6 @@ def beat_of(heartbeat: Heartbeat, revision: str, shipped_seq: int) -> Beat:
     )
 
 
-async def first_assignment(
-    client: CollectorClient, collector: Collector, state: Path, rng: random.Random
-) -> tuple[Assigned, Assignment]:
-    """The assignment to start with: the kept one, else the collector's, waited for patiently."""
-    kept = load(state, collector.agent, collector.url)
-    if kept is not None:
-        try:
-            return kept, kept.work()
-        except MailcanaryError as error:
-            log.warning("the kept assignment cannot be used", problem=str(error))
-    backoff = Backoff(rng, first_s=1.0, most_s=60.0, jitter=1.0)
-    told = ""
-    while True:
-        try:
-            found = await client.assignment(None, 0.0)
-            if found is not None:
-                assigned = Assigned(*found)
-                work = await asyncio.to_thread(assigned.work)
-                await asyncio.to_thread(save, state, collector.url, assigned)
-                return assigned, work
-        except (MailcanaryError, OSError) as error:
-            if str(error) != told:
-                log.error("no assignment yet: trying again", problem=str(error))  # noqa: TRY400
-            told = str(error)
-        await asyncio.sleep(backoff.next_s())
-
-
 class Remote:
     """What an agent does for its collector beside measuring."""
 
@@ -171,18 +142,21 @@ class Remote:
             rng=rng,
             counters=agent.health.counters,
         )
-        self._pulse = Pulse(client, self._beat, time.time_ns)
+        self._pulse = Pulse(client, self._beat, time.time_ns, self.shipper.try_again)
         self._follower = Follower(state, collector.url, client, self._take, rng, known)
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Begin to ship, to beat and to follow."""
-        works: dict[str, Callable[[], Awaitable[None]]] = {
-            "shipper": self.shipper.run,
+        supervisor = Supervisor(self._agent.health)
+        works = {
+            "shipping": self.shipper.run,
             "beat": self._pulse.run,
             "assignment": self._follower.run,
         }
-        self._tasks = [asyncio.create_task(_supervise(*work)) for work in works.items()]
+        self._tasks = [
+            asyncio.create_task(supervisor.keep(work, name)) for name, work in works.items()
+        ]
 
     async def stop(self) -> None:
         """Ship what there is, as far as that is possible now, and end."""
@@ -191,10 +165,10 @@ class Remote:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         try:
             async with asyncio.timeout(_FLUSH_S):
-                # The second time for what stopping itself had to tell.
-                if await self.shipper.drain() is not None:
-                    log.warning("events stay in the spool for the next start")
+                shipped = await self.shipper.drain() is None
         except (SpoolError, TimeoutError):
+            shipped = False
+        if not shipped:
             log.warning("events stay in the spool for the next start")
 
     def _beat(self) -> Beat:
@@ -206,18 +180,3 @@ class Remote:
     def _take(self, assignment: Assignment) -> None:
         self._agent.reassign(assignment)
         self._revision = assignment.revision
-
-
-async def _supervise(name: str, work: Callable[[], Awaitable[None]]) -> None:
-    """Run a work for ever; what it meets is logged and costs five seconds."""
-    told = ""
-    while True:
-        try:
-            await work()
-        except (MailcanaryError, ShipError) as error:
-            if str(error) != told:
-                log.error("working for the collector", part=name, problem=str(error))  # noqa: TRY400
-            told = str(error)
-        except Exception:
-            log.exception("a part of the agent failed and is started again", part=name)
-        await asyncio.sleep(5.0)

@@ -1,12 +1,12 @@
 """The wiring of an agent that works for a collector."""
 
 import asyncio
+import contextlib
 import os
 import random
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-
-import structlog
 
 from agent.app import (
     Settings,
@@ -19,22 +19,32 @@ from agent.app import (
     stopping,
     warn_of_few_files,
 )
+from agent.assigned.follow import first
 from agent.assigned.kept import Assigned
 from agent.assignment import Assignment
 from agent.caps import for_relays
 from agent.policy.models import PolicyFile
 from agent.policy.secrets import Secrets
-from agent.remote import Collector, Remote, first_assignment
-from agent.shipper.client import CollectorClient
+from agent.remote import Collector, Remote
+from agent.shipper.client import CollectorClient, Endpoint
 from agent.spool.writer import SpoolWriter
 
 if TYPE_CHECKING:
     from agent.agent import Agent
 
-log = structlog.get_logger(__name__)
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """All that an agent for a collector is made of; ``environment`` is where secrets may be."""
+
+    collector: Collector
+    policy: PolicyFile
+    settings: Settings
+    version: str
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
 
-def run_for(collector: Collector, policy: PolicyFile, settings: Settings, version: str) -> None:
+def run_for(job: Job) -> None:
     """Run an agent for a collector until it is told to stop.
 
     Raises:
@@ -42,123 +52,111 @@ def run_for(collector: Collector, policy: PolicyFile, settings: Settings, versio
         SecretError: a signing key or the token cannot be read.
         MailcanaryError: the collector's URL or CA file, or the metrics address, cannot be used.
     """
-    endpoint = collector.endpoint(version)
-    # A missing token or key is a mistake to be told now.
-    collector.token()
-    vault = Secrets(policy, os.environ)
-    vault.key_ring()
-    spool = open_spool_patiently(settings.state)
-    life = _Life(collector, policy, settings, vault, spool, version)
+    endpoint, vault = prepared(job)
+    # Later a missing token is waited for, at the start it is a mistake to be told now.
+    job.collector.token()
+    spool = open_spool_patiently(job.settings.state)
     with deadline() as begun:
         try:
             with asyncio.Runner(loop_factory=loop_factory()) as runner:
-                runner.run(life.run(CollectorClient(endpoint), begun))
+                runner.run(_run(job, CollectorClient(endpoint), vault, spool, begun))
         finally:
             spool.close()
 
 
-async def work_for(
-    collector: Collector,
-    policy: PolicyFile,
-    settings: Settings,
-    version: str,
-    stop: asyncio.Event,
+async def _run(
+    job: Job,
+    client: CollectorClient,
+    vault: Secrets,
+    spool: SpoolWriter,
+    begun: Callable[[], None],
 ) -> None:
-    """Run an agent for a collector inside another program's loop, until ``stop`` is set.
+    stop = asyncio.Event()
+    with stopping(asyncio.get_running_loop(), stop, begun):
+        await live(job, client, vault, spool, stop)
+
+
+async def work_for(job: Job, stop: asyncio.Event) -> None:
+    """Do a job inside another program's loop, until ``stop`` is set.
 
     Raises:
         MailcanaryError: as :func:`run_for` says.
     """
-    endpoint = collector.endpoint(version)
-    vault = Secrets(policy, os.environ)
-    vault.key_ring()
-    spool = await asyncio.to_thread(open_spool_patiently, settings.state)
+    endpoint, vault = prepared(job)
+    spool = await asyncio.to_thread(open_spool_patiently, job.settings.state)
     try:
-        life = _Life(collector, policy, settings, vault, spool, version)
-        await life.live(CollectorClient(endpoint), stop)
+        await live(job, CollectorClient(endpoint), vault, spool, stop)
     finally:
         spool.close()
 
 
-class _Life:
-    """One process of an agent."""
+def prepared(job: Job) -> tuple[Endpoint, Secrets]:
+    """Where the collector is, and the secrets: a key that is missing is a mistake to be told now.
 
-    def __init__(
-        self,
-        collector: Collector,
-        policy: PolicyFile,
-        settings: Settings,
-        vault: Secrets,
-        spool: SpoolWriter,
-        version: str,
-    ) -> None:
-        self._collector = collector
-        self._policy = policy
-        self._settings = settings
-        self._vault = vault
-        self._spool = spool
-        self._version = version
-        # Jitter of retries, nothing that must not be guessed.
-        self._rng = random.Random()  # noqa: S311
+    Raises:
+        MailcanaryError: what :func:`run_for` says.
+    """
+    vault = Secrets(job.policy, job.environment)
+    vault.key_ring()
+    return job.collector.endpoint(job.version), vault
 
-    async def run(self, client: CollectorClient, begun: Callable[[], None]) -> None:
-        """Wait for an assignment, then work until told to stop."""
-        stop = asyncio.Event()
-        with stopping(asyncio.get_running_loop(), stop, begun):
-            await self.live(client, stop)
 
-    async def live(self, client: CollectorClient, stop: asyncio.Event) -> None:
-        """As :meth:`run`, with the stop in other hands."""
-        try:
-            found = await self._until(stop, client)
-            if found is not None:
-                await self._work(client, *found, stop)
-        finally:
-            await client.close()
+async def live(
+    job: Job, client: CollectorClient, vault: Secrets, spool: SpoolWriter, stop: asyncio.Event
+) -> None:
+    """Wait for an assignment, then work until ``stop`` is set."""
+    try:
+        found = await _until(stop, job, client)
+        if found is not None:
+            caps = job.settings.limits.caps or for_relays(found[1].routes)
+            warn_of_few_files(raise_files_limit(), found[1], caps.sending)
+            async with at_work(job, client, vault, spool, *found) as agent:
+                with metrics_served(agent, job.settings):
+                    await agent.run(stop)
+    finally:
+        await client.close()
 
-    async def _until(
-        self, stop: asyncio.Event, client: CollectorClient
-    ) -> tuple[Assigned, Assignment] | None:
-        """The first assignment; ``None`` when the stop comes sooner."""
-        looking = asyncio.create_task(
-            first_assignment(client, self._collector, self._settings.state, self._rng)
-        )
-        stopped = asyncio.create_task(stop.wait())
-        await asyncio.wait((looking, stopped), return_when=asyncio.FIRST_COMPLETED)
-        stopped.cancel()
-        if not looking.done():
-            looking.cancel()
-            await asyncio.gather(looking, return_exceptions=True)
-            return None
-        return looking.result()
 
-    async def _work(
-        self,
-        client: CollectorClient,
-        known: Assigned,
-        assignment: Assignment,
-        stop: asyncio.Event,
-    ) -> None:
-        limits = self._settings.limits
-        caps = limits.caps or for_relays(assignment.routes)
-        warn_of_few_files(raise_files_limit(), assignment, caps.sending)
-        agent = self._build(assignment)
-        state = self._settings.state
-        remote = Remote(self._collector, client, agent, self._spool, state, known, self._rng)
-        remote.start()
-        try:
-            with metrics_served(agent, self._settings):
-                await agent.run(stop)
-        finally:
-            await remote.stop()
+@contextlib.asynccontextmanager
+async def at_work(
+    job: Job,
+    client: CollectorClient,
+    vault: Secrets,
+    spool: SpoolWriter,
+    known: Assigned,
+    assignment: Assignment,
+) -> "AsyncIterator[Agent]":
+    """An agent, for whoever runs it, and what it does for its collector meanwhile.
 
-    def _build(self, assignment: Assignment) -> "Agent":
-        return build(
-            assignment,
-            self._policy,
-            self._vault,
-            self._spool,
-            None,
-            version=self._version,
-            limits=self._settings.limits,
-        )
+    At the end the collector has its events, as far as it takes them.
+    """
+    agent = build(
+        assignment, job.policy, vault, spool, None, version=job.version, limits=job.settings.limits
+    )
+    # Jitter of retries, nothing that must not be guessed.
+    rng = random.Random()  # noqa: S311
+    remote = Remote(job.collector, client, agent, spool, job.settings.state, known, rng)
+    remote.start()
+    try:
+        yield agent
+    finally:
+        await remote.stop()
+
+
+async def _until(
+    stop: asyncio.Event, job: Job, client: CollectorClient
+) -> tuple[Assigned, Assignment] | None:
+    """The first assignment; ``None`` when the stop comes sooner."""
+    collector = job.collector
+    rng = random.Random()  # noqa: S311 - as above
+    looking = asyncio.create_task(
+        first(client, job.settings.state, collector.agent, collector.url, rng)
+    )
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait((looking, stopped), return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if not looking.done():
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
+        return None
+    return looking.result()

@@ -8,10 +8,10 @@ from typing import Protocol
 
 import structlog
 
-from agent.assigned.kept import Assigned, save
+from agent.assigned.kept import Assigned, load, save
 from agent.assignment import Assignment
 from agent.backoff import Backoff
-from agent.shipper.failures import Fate, ShipError
+from agent.shipper.failures import KNOCK_S, Fate, ShipError
 from probes.contract.errors import MailcanaryError
 from probes.contract.wire import AssignmentDocument
 
@@ -19,7 +19,6 @@ log = structlog.get_logger(__name__)
 
 WAIT_S = 55.0
 """How long the collector holds a question that has no news: below what proxies cut off at."""
-STOPPED_S = 60.0
 
 
 class Assigns(Protocol):
@@ -33,6 +32,51 @@ class Assigns(Protocol):
         Raises:
             ShipError: there was no usable answer.
         """
+
+
+async def fetch(
+    source: Assigns, state: Path, url: str, etag: str | None, wait_s: float
+) -> tuple[Assigned, Assignment] | None:
+    """The collector's assignment, kept on the disk, and what it gives to do; ``None``: no news.
+
+    Raises:
+        ShipError: there was no answer.
+        MailcanaryError: the assignment cannot be used: the one before is still kept.
+        OSError: it cannot be kept.
+    """
+    found = await source.assignment(etag, wait_s)
+    if found is None:
+        return None
+    assigned = Assigned(*found)
+    work = await asyncio.to_thread(assigned.work)
+    # Kept first: what an agent measures now, it measures after kill -9 too.
+    await asyncio.to_thread(save, state, url, assigned)
+    return assigned, work
+
+
+async def first(
+    source: Assigns, state: Path, agent: str, url: str, rng: random.Random
+) -> tuple[Assigned, Assignment]:
+    """The assignment to start with: the kept one, else the collector's, waited for patiently."""
+    kept = load(state, agent, url)
+    if kept is not None:
+        try:
+            return kept, kept.work()
+        except MailcanaryError as error:
+            log.warning("the kept assignment cannot be used", problem=str(error))
+    backoff = Backoff(rng, first_s=1.0, most_s=60.0, jitter=1.0)
+    told = ""
+    while True:
+        try:
+            found = await fetch(source, state, url, None, 0.0)
+        except (MailcanaryError, OSError) as error:
+            if str(error) != told:
+                # Whatever it is, it is no bug of ours, and nobody needs its traceback.
+                log.error("no assignment yet: trying again", problem=str(error))  # noqa: TRY400
+            told, found = str(error), None
+        if found is not None:
+            return found
+        await asyncio.sleep(backoff.next_s())
 
 
 class Follower:
@@ -64,11 +108,11 @@ class Follower:
             except ShipError as error:
                 self._tell(str(error))
                 stopped = error.failure.fate is Fate.STOP
-                least_s = STOPPED_S if stopped else error.failure.retry_after_s
+                least_s = KNOCK_S if stopped else error.failure.retry_after_s
                 await asyncio.sleep(self._backoff.next_s(at_least_s=least_s))
             except (MailcanaryError, OSError) as error:
                 self._tell(str(error))
-                await asyncio.sleep(self._backoff.next_s(at_least_s=STOPPED_S))
+                await asyncio.sleep(self._backoff.next_s(at_least_s=KNOCK_S))
             else:
                 self._backoff.reset()
                 self._told = None
@@ -81,13 +125,10 @@ class Follower:
             MailcanaryError: the assignment cannot be used: the one before stays in force.
             OSError: it cannot be kept, and is not in force either.
         """
-        found = await self._source.assignment(self._etag, wait_s)
+        found = await fetch(self._source, self._state, self._url, self._etag, wait_s)
         if found is None:
             return False
-        assigned = Assigned(*found)
-        work = await asyncio.to_thread(assigned.work)
-        # Kept first: what an agent measures now, it measures after kill -9 too.
-        await asyncio.to_thread(save, self._state, self._url, assigned)
+        assigned, work = found
         self._apply(work)
         self._etag = assigned.etag
         self.taken += 1

@@ -136,7 +136,7 @@ def agent(
         run(assignment, rules, settings, version("mailcanary"))
     elif collector is not None and name is not None and policy is not None:
         from agent.remote import Collector
-        from agent.remote_app import run_for
+        from agent.remote_app import Job, run_for
 
         rules = read_policy(policy)
         if caps != Caps() or max_sending is not None:
@@ -145,7 +145,7 @@ def agent(
             settings = replace(settings, limits=replace(settings.limits, caps=chosen))
         logs.configure(level=log_level)
         source = Collector(collector, name, token_file, ca_file)
-        run_for(source, rules, settings, version("mailcanary"))
+        run_for(Job(source, rules, settings, version("mailcanary")))
 
 
 def _one_source(

@@ -10,6 +10,7 @@ import aiohttp
 import msgspec
 
 from agent.shipper.failures import Failure, Fate, ShipError, of_error, of_status
+from probes.contract.errors import SecretError
 from probes.contract.secret import Secret
 from probes.contract.wire import (
     BATCH_TYPE,
@@ -105,7 +106,10 @@ class CollectorClient:
         answer_s: float | None = None,
         limit: int = _MAX_ANSWER,
     ) -> tuple[aiohttp.ClientResponse, bytes]:
-        token = self._endpoint.token()
+        try:
+            token = self._endpoint.token()
+        except SecretError as error:
+            raise ShipError(Failure(Fate.STOP, "token", str(error))) from None
         sent = {**headers, "Authorization": f"Bearer {token.reveal()}"}
         timeout = aiohttp.ClientTimeout(
             total=self._answer_s if answer_s is None else answer_s, sock_connect=_CONNECT_S

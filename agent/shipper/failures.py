@@ -14,6 +14,10 @@ MAX_RETRY_AFTER_S = 600.0
 """A longer ``Retry-After`` is a mistake of somebody between us."""
 
 
+KNOCK_S = 60.0
+"""How often something small is asked of a collector again that only a person can mend."""
+
+
 class Fate(StrEnum):
     """What to do after a failure."""
 

@@ -1,6 +1,7 @@
 """Ships the spool's events to the collector, strictly in order, each until it is safe there."""
 
 import asyncio
+import contextlib
 import gzip
 import random
 from collections import Counter
@@ -24,7 +25,7 @@ BATCH_BYTES = 4 << 20
 """Of a batch before it is compressed; one event may be longer."""
 POLL_S = 0.25
 STOPPED_S = 300.0
-"""How often a collector is asked again that only a person can mend."""
+"""How often a collector is asked again that only a person can mend, unless a beat was heard."""
 
 
 class Takes(Protocol):
@@ -73,6 +74,7 @@ class Shipper:
         self._backoff = Backoff(rng, first_s=1.0, most_s=60.0, jitter=1.0)
         self._most = BATCH_EVENTS
         self._confirmed = 0
+        self._heard = asyncio.Event()
         self.status = Shipping()
 
     async def run(self) -> None:
@@ -85,8 +87,19 @@ class Shipper:
             failure = await self.drain()
             if failure is None:
                 await asyncio.sleep(POLL_S)
+            elif failure.fate is Fate.STOP:
+                await self._mended(self._wait_s(failure))
             else:
                 await asyncio.sleep(self._wait_s(failure))
+
+    def try_again(self) -> None:
+        """The collector hears this agent: what only a person could mend may be mended."""
+        self._heard.set()
+
+    async def _mended(self, seconds: float) -> None:
+        self._heard.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._heard.wait(), seconds)
 
     async def drain(self) -> Failure | None:
         """Ship all that is there now; gives the failure that ended it, if one did.

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from collector.config.service import ConfigService
 from collector.web.handling import read_query
-from collector.web.problems import not_found, overloaded
+from collector.web.problems import not_found
 from collector.web.route import JSON
 
 CONFIG: "web.AppKey[ConfigService]" = web.AppKey("config", ConfigService)
@@ -37,11 +37,12 @@ async def show(request: web.Request) -> web.Response:
         raise not_found()
     etag = request.headers.get("If-None-Match", "")
     posted = await config.board.wait(agent, etag, wait_s) if etag else await config.board.get(agent)
-    if posted is None and config.board.closed:
-        # 304 would bring the agent back at once.
-        raise overloaded("the collector is stopping")
     if posted is None:
-        return web.Response(status=304, headers={"ETag": etag})
+        unchanged = web.Response(status=304, headers={"ETag": etag})
+        if config.board.closed:
+            # The next question needs a new connection, which a collector that stops does not take.
+            unchanged.force_close()
+        return unchanged
     response = web.Response(body=posted.body, content_type=JSON, headers={"ETag": posted.etag})
     response.enable_compression()
     return response

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from agent.shipper.client import CollectorClient, Endpoint
 from agent.shipper.failures import Fate, ShipError
+from probes.contract.errors import SecretError
 from probes.contract.secret import Secret
 from probes.contract.wire import AssignmentDocument, Beat, BeatReply, Ingested
 
@@ -125,3 +126,14 @@ async def test_a_collector_that_is_not_there_is_tried_again() -> None:
     finally:
         await client.close()
     assert caught.value.failure.fate is Fate.RETRY
+
+
+async def test_a_token_that_cannot_be_read_is_for_a_person_to_mend() -> None:
+    def none() -> Secret:
+        raise SecretError("token: cannot be read as a token")
+
+    client = CollectorClient(Endpoint("http://127.0.0.1:1", "sfo", none))
+    with pytest.raises(ShipError) as caught:
+        await client.beat(BEAT)
+    await client.close()
+    assert (caught.value.failure.fate, caught.value.failure.kind) == (Fate.STOP, "token")

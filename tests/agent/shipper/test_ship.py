@@ -1,5 +1,6 @@
 """Shipping: in order, nothing skipped, forgotten only when it is safe, whatever the answers are."""
 
+import asyncio
 import gzip
 import random
 from collections import Counter
@@ -17,6 +18,7 @@ from probes.contract.errors import SpoolError
 from probes.contract.events import Tick
 from probes.contract.wire import BatchHeader, Gap, Ingested, Refusal, RefusalReason
 from tests.agent.fakes import InlineSpool, rng
+from tests.simulation.loop import VirtualLoop
 
 Answer = Callable[[BatchHeader], Ingested]
 
@@ -127,6 +129,30 @@ async def test_a_wrong_token_stops_and_is_not_asked_again_every_second(spool: In
     assert shipper._wait_s(failure) == STOPPED_S
     assert shipper.status.state == "stopped"
     assert _left(spool) == [1]
+
+
+def test_a_beat_that_is_heard_ends_the_wait_for_a_person(tmp_path: Path) -> None:
+    spool, shelf = InlineSpool(tmp_path), Shelf()
+    shelf.plan = ["stop"]
+    stored: list[tuple[int, int]] = []
+
+    async def run() -> None:
+        await _write(spool, 1)
+        shipper = _shipper(spool, shelf)
+        shipping = asyncio.create_task(shipper.run())
+        await asyncio.sleep(STOPPED_S - 10)
+        stored.append((len(shelf.headers), len(shelf.stored)))
+        shipper.try_again()
+        await asyncio.sleep(1)
+        stored.append((len(shelf.headers), len(shelf.stored)))
+        shipping.cancel()
+
+    loop = VirtualLoop()
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(run())
+    spool.close()
+    # Asked once and left alone; asked again as soon as it is worth it.
+    assert stored == [(1, 0), (2, 1)]
 
 
 async def test_what_is_too_much_goes_in_parts_and_grows_again(spool: InlineSpool) -> None:
