@@ -12,7 +12,7 @@ from collector.rollup.consumer import RollupConsumer
 from probes.contract.events import KINDS
 from probes.contract.wire import MAX_EVENT_BYTES, Gap
 from tests.collector.rollup.histories import bounds_of
-from tests.collector.rollup.test_recount import Recount, dump
+from tests.collector.rollup.recount import Recount, dump
 from tests.fleet_simulation.run import Record
 from tests.fleet_simulation.world import Key
 

@@ -12,7 +12,7 @@ from collector.log.engine import Batch, Item
 from collector.log.sqlite import SqliteLog
 from collector.rollup.file import FILE_NAME
 from tests.collector.rollup.histories import arrival, intent, log_of, submission
-from tests.collector.rollup.test_recount import dump, roll_up
+from tests.collector.rollup.recount import dump, roll_up
 
 SENT = intent(1)
 ENTRIES = log_of([SENT, submission(SENT), arrival(SENT)])

@@ -16,7 +16,7 @@ from probes.contract.events import Event
 from probes.contract.names import Path as MailPath
 from tests.collector.memory_log import MemoryLog
 from tests.collector.rollup.histories import PATHS, canary_id, intent, log_of, tick
-from tests.collector.rollup.test_recount import roll_up
+from tests.collector.rollup.recount import roll_up
 from tests.collector.web.servers import started
 from tests.collector.web.test_series import serving
 

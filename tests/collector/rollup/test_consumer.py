@@ -22,7 +22,7 @@ from tests.collector.rollup.histories import (
     log_of,
     submission,
 )
-from tests.collector.rollup.test_recount import dump, roll_up
+from tests.collector.rollup.recount import dump, roll_up
 
 SENT = intent(1)
 ENTRIES = log_of([SENT, submission(SENT), arrival(SENT)])

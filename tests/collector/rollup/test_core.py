@@ -24,7 +24,7 @@ from tests.collector.rollup.histories import (
     submission,
     tick,
 )
-from tests.collector.rollup.test_recount import Told, dump, roll_up
+from tests.collector.rollup.recount import Told, dump, roll_up
 
 History = Sequence[Event | tuple[float, Event]]
 

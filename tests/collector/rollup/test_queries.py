@@ -23,7 +23,7 @@ from tests.collector.rollup.histories import (
     submission,
     tick,
 )
-from tests.collector.rollup.test_recount import roll_up
+from tests.collector.rollup.recount import roll_up
 
 ACME, ZENITH = PATHS[0], PATHS[1]
 HOUR = T0_S // 3600 * 3600

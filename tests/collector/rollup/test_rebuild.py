@@ -22,7 +22,7 @@ from tests.collector.rollup.histories import (
     submission,
     tick,
 )
-from tests.collector.rollup.test_recount import directory, dump, roll_up
+from tests.collector.rollup.recount import directory, dump, roll_up
 
 
 def again(where: Path, entries: Sequence[Entry]) -> int:

@@ -42,7 +42,7 @@ from tests.collector.config.services import site
 from tests.collector.control.stores import control_store
 from tests.collector.memory_log import MemoryLog
 from tests.collector.rollup.histories import arrival, intent, log_of, submission
-from tests.collector.rollup.test_recount import roll_up
+from tests.collector.rollup.recount import roll_up
 from tests.collector.web.servers import bearer, web_services
 
 OWN: tuple[Any, ...] = (TOKENS, AGENTS, AUDIT, ROLLUP, CONFIG, CUSTOMERS)

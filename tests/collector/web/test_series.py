@@ -24,7 +24,7 @@ from tests.collector.rollup.histories import (
     submission,
     tick,
 )
-from tests.collector.rollup.test_recount import roll_up
+from tests.collector.rollup.recount import roll_up
 from tests.collector.web.servers import bearer, started
 
 ACME, ZENITH = PATHS[0], PATHS[1]
