@@ -1,7 +1,5 @@
 """A disk that is full or read-only: nothing half written, and it works again by itself."""
 
-import contextlib
-import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,30 +11,14 @@ from collector.log.sqlite import SqliteLog
 from collector.log.store import Limits
 from collector.log.verify import verify
 from tests.collector.log.batches import AT_NS, S, batch, everything
-from tests.servers.requirements import REQUIRE_VARIABLE
+from tests.disks import fill, small_disk
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 8 MiB; only root can have one."""
-    directory = tmp_path / "disk"
-    directory.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(directory)]
-    if subprocess.run(mount, check=False, capture_output=True).returncode:
-        if os.environ.get(REQUIRE_VARIABLE, "") not in {"", "0"}:
-            pytest.fail(f"needs the right to mount a tmpfs; {REQUIRE_VARIABLE} forbids skipping")
-        pytest.skip("needs the right to mount a tmpfs")
-    yield directory
-    subprocess.run(["umount", str(directory)], check=True)
-
-
-def fill(disk: Path) -> Path:
-    """Leave no room on the disk; the file that takes it."""
-    filler = disk / "filler"
-    with filler.open("wb", buffering=0) as stream, contextlib.suppress(OSError):
-        while True:
-            stream.write(b"x" * 4096)
-    return filler
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 8 MiB."""
+    with small_disk(tmp_path / "disk", "8m") as directory:
+        yield directory
 
 
 def remount(disk: Path, option: str) -> None:
@@ -55,10 +37,10 @@ async def until_full(log: SqliteLog, first: int, step: int = 50) -> int:
 
 
 @pytest.mark.parametrize("limits", [Limits(), Limits(segment_bytes=200_000)], ids=["one", "many"])
-async def test_a_disk_that_fills_up_damages_nothing(small_disk: Path, limits: Limits) -> None:
-    log = SqliteLog.open(small_disk / "log", limits)
+async def test_a_disk_that_fills_up_damages_nothing(disk: Path, limits: Limits) -> None:
+    log = SqliteLog.open(disk / "log", limits)
     last = await until_full(log, 1)
-    filler = fill(small_disk)
+    filler = fill(disk)
     for _ in range(3):
         with pytest.raises(LogFullError, match="allowed is a d"):
             await log.append(batch(last + 1, last + 50, padding=500))
@@ -71,45 +53,45 @@ async def test_a_disk_that_fills_up_damages_nothing(small_disk: Path, limits: Li
     if limits.segment_bytes < 1 << 20:
         assert await log.trim(Retention(bytes=4 << 20), AT_NS) > 0
     else:
-        remount(small_disk, "size=24m")
+        remount(disk, "size=24m")
     answer = await log.append(batch(last + 1, last + 50, padding=500))
     assert (answer.accepted, answer.high_water, answer.gap) == (50, last + 50, None)
     assert log.health().problem is None
     await log.close()
-    assert verify(small_disk / "log").problems == []
+    assert verify(disk / "log").problems == []
 
 
-async def test_retention_makes_room_on_a_full_disk(small_disk: Path) -> None:
-    log = SqliteLog.open(small_disk / "log", Limits(segment_bytes=200_000))
+async def test_retention_makes_room_on_a_full_disk(disk: Path) -> None:
+    log = SqliteLog.open(disk / "log", Limits(segment_bytes=200_000))
     last = await until_full(log, 1)
-    fill(small_disk)
+    fill(disk)
     gone = await log.trim(Retention(bytes=2 << 20), AT_NS + S)
     assert gone > 0
     assert (await log.append(batch(last + 1, last + 50))).accepted == 50
     await log.close()
 
 
-async def test_a_log_on_a_full_disk_cannot_be_begun_but_later_can(small_disk: Path) -> None:
-    filler = fill(small_disk)
+async def test_a_log_on_a_full_disk_cannot_be_begun_but_later_can(disk: Path) -> None:
+    filler = fill(disk)
     with pytest.raises(LogFullError):
-        SqliteLog.open(small_disk / "log")
+        SqliteLog.open(disk / "log")
     filler.unlink()
-    log = SqliteLog.open(small_disk / "log")
+    log = SqliteLog.open(disk / "log")
     assert (await log.append(batch(1, 1))).accepted == 1
     await log.close()
-    assert verify(small_disk / "log").problems == []
+    assert verify(disk / "log").problems == []
 
 
-async def test_a_read_only_disk_is_told_and_still_read(small_disk: Path) -> None:
-    log = SqliteLog.open(small_disk / "log", Limits(segment_bytes=200_000))
+async def test_a_read_only_disk_is_told_and_still_read(disk: Path) -> None:
+    log = SqliteLog.open(disk / "log", Limits(segment_bytes=200_000))
     for first in range(1, 1001, 100):
         await log.append(batch(first, first + 99, padding=500))
     await log.close()
-    remount(small_disk, "ro")
+    remount(disk, "ro")
     with pytest.raises(LogError):
-        SqliteLog.open(small_disk / "log")
-    assert verify(small_disk / "log").problems == []
-    remount(small_disk, "rw")
-    log = SqliteLog.open(small_disk / "log")
+        SqliteLog.open(disk / "log")
+    assert verify(disk / "log").problems == []
+    remount(disk, "rw")
+    log = SqliteLog.open(disk / "log")
     assert (await log.append(batch(1, 1001))).accepted == 1
     await log.close()
