@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from agent.policy.template import POLICY_TEMPLATE, generate_key
-from agent.settings_files import CUSTOMERS
+from probes.contract.config.source import CUSTOMERS
 
 MAIN = """\
 # What mailcanary measures. Check every edit with: mailcanary check mailcanary.yaml

@@ -6,7 +6,6 @@ canaries sent from there on are in the log whole. What was sent before is kept f
 its cells, and the states of its canaries, so that the log can go on correcting them.
 """
 
-import os
 import shutil
 import sqlite3
 from collections import defaultdict
@@ -16,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from collector.log.engine import Bounds, Log
+from collector.log.files import publish
 from collector.rollup import canary as canaries
 from collector.rollup import cells
 from collector.rollup.consumer import RollupConsumer
@@ -105,14 +105,9 @@ def _swap(new: Path, old: Path) -> None:
                 move_aside(old, "damaged")
         for suffix in ("-wal", "-shm"):
             old.with_name(old.name + suffix).unlink(missing_ok=True)
-        with new.open("rb") as file:
-            os.fsync(file.fileno())
-        new.replace(old)
-        handle = os.open(old.parent, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        publish(new, old)
+    except RollupError:
+        raise
     except OSError as error:
         raise RollupError(f"{old}: {error.strerror}") from error
 

@@ -1,6 +1,7 @@
 """Rebuilt from the log to the same numbers; what the log no longer tells is kept."""
 
 import asyncio
+import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -111,4 +112,16 @@ def test_a_failure_leaves_the_old_file(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="broken"):
         asyncio.run(rebuild(log, tmp_path, lambda _count: None))
     assert dump(tmp_path) == before
+    assert [file.name for file in tmp_path.iterdir()] == [FILE_NAME]
+
+
+def test_an_old_file_that_is_newer_is_told_and_left(tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / FILE_NAME)
+    connection.execute("PRAGMA user_version=2")
+    connection.close()
+    with pytest.raises(RollupError, match="found schema version 2, allowed is 1"):
+        asyncio.run(rebuild(MemoryLog(log_of(story(1, 0.0))), tmp_path, lambda _count: None))
+    connection = sqlite3.connect(tmp_path / FILE_NAME)
+    assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+    connection.close()
     assert [file.name for file in tmp_path.iterdir()] == [FILE_NAME]
