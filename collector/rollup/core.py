@@ -17,7 +17,7 @@ from collector.rollup import cells, streams
 from collector.rollup.canary import IGNORED, NO_SERIES, Canary, RowKey, id_of, row_key
 from collector.rollup.cells import Cell
 from collector.rollup.latest import Latest, newest
-from collector.rollup.revisions import Named, Revisions, named_by
+from collector.rollup.revisions import REMEMBER_S, Named, Revisions, named_by
 from collector.rollup.series import Registry, Series
 from collector.rollup.silence import SILENCE_NS, Silence
 from probes.contract.events import (
@@ -37,8 +37,6 @@ from probes.contract.units import NS_PER_S
 
 COLLECTOR = "collector"
 """The source of the collector's own events: nobody's life is told by these."""
-REMEMBER_S = 518400.0
-"""How long a canary is remembered before a configuration says otherwise."""
 CACHED = 50_000
 """Canaries, and streams, that are kept in memory."""
 
