@@ -15,10 +15,10 @@ from collector.web.series import ROLLUP
 from probes.contract.events import Event
 from probes.contract.names import Path as MailPath
 from tests.collector.memory_log import MemoryLog
-from tests.collector.rollup.histories import PATHS, canary_id, intent, log_of, tick
-from tests.collector.rollup.recount import roll_up
+from tests.collector.rollup.histories import PATHS, canary_id, intent, tick
+from tests.collector.rollup.recount import rolled_up
+from tests.collector.web.rollups import serving
 from tests.collector.web.servers import started
-from tests.collector.web.test_series import serving
 
 
 @asynccontextmanager
@@ -27,9 +27,8 @@ async def collector(
 ) -> AsyncIterator[None]:
     """A collector that the command asks, with three canaries unless there are ``events``."""
     if events:
-        entries = log_of(events)
-        roll_up(directory, [entries], [False])
-        served = started({ROLLUP: RollupReader(directory, MemoryLog(entries))})
+        log = MemoryLog(rolled_up(directory, events))
+        served = started({ROLLUP: RollupReader(directory, log)})
     else:
         served = serving(directory)
     async with served as client:

@@ -32,6 +32,8 @@ PATHS = [
     for relay in ("relay-a", "relay-b")
     for mailbox in ("acme/inbox", "zenith/box")
 ]
+ACME, ZENITH = PATHS[:2]
+"""A path of each customer's, by the same agent and relay."""
 LOG_ID = "log-1"
 
 
@@ -106,6 +108,11 @@ def submission(
     )
 
 
+def accepted(*sent: Intent) -> list[Event]:
+    """Those canaries, all sent before the first was accepted."""
+    return [*sent, *(submission(one) for one in sent)]
+
+
 def arrival(
     sent: Intent,
     lo: float = 1.0,
@@ -155,7 +162,11 @@ def tick(at_s: float) -> Tick:
     return Tick(at_ns=T0_S * NS_PER_S + int(at_s * NS_PER_S))
 
 
-def log_of(events: Sequence[Event | tuple[float, Event]]) -> list[Entry]:
+History = Sequence[Event | tuple[float, Event]]
+"""Events in the order of a log, each perhaps with the second after T0_S that it is taken in at."""
+
+
+def log_of(events: History) -> list[Entry]:
     """The events as a log: a bare one is taken in a tenth of a second after the one before."""
     entries: list[Entry] = []
     now_s = 0.0

@@ -33,7 +33,7 @@ from probes.contract.metrics.sketch import DelaySketch
 from probes.contract.metrics.spans import arrival_span
 from probes.contract.outcome import Outcome, tell
 from probes.contract.units import NS_PER_S
-from tests.collector.rollup.histories import LOG_ID, bounds_of, events_of
+from tests.collector.rollup.histories import LOG_ID, History, bounds_of, events_of, log_of
 
 Told = dict[tuple[int, int, str, str], dict[int, int]]
 """By (tier, start, dimension, key): what is counted."""
@@ -57,6 +57,13 @@ def roll_up(where: FilePath, batches: Sequence[Sequence[Entry]], restarts: Seque
         consumer.take(batch)
         cursor = batch[-1].cursor
     consumer.close()
+
+
+def rolled_up(where: FilePath, events: History) -> list[Entry]:
+    """The log of those events, after it was rolled up in one go."""
+    entries = log_of(events)
+    roll_up(where, [entries], [False])
+    return entries
 
 
 def dump(where: FilePath) -> Told:

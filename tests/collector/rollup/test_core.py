@@ -1,6 +1,5 @@
 """Silent agents, unknown revisions, what is forgotten, what cannot be read."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -8,13 +7,14 @@ import pytest
 
 from collector.rollup.cells import OUTCOMES, Key
 from collector.rollup.consumer import RollupConsumer
-from probes.contract.events import Event
 from probes.contract.names import Path as CanaryPath
 from probes.contract.outcome import Outcome
 from probes.contract.stages import Result, Stage
 from tests.collector.rollup.histories import (
     LOG_ID,
     PATHS,
+    History,
+    accepted,
     arrival,
     bounds_of,
     config,
@@ -25,8 +25,6 @@ from tests.collector.rollup.histories import (
     tick,
 )
 from tests.collector.rollup.recount import Told, dump, roll_up
-
-History = Sequence[Event | tuple[float, Event]]
 
 
 def told(where: Path, events: History) -> Told:
@@ -52,7 +50,7 @@ ON_TIME = [(float(at), tick(at)) for at in range(10, 1840, 10)]
 def test_a_canary_of_a_silent_agent_is_unknown_after_its_time_and_never_lost(
     tmp_path: Path,
 ) -> None:
-    begun: list[Event] = [config("r1", "aws"), SENT, submission(SENT)]
+    begun: History = [config("r1", "aws"), SENT, submission(SENT)]
     before = told(tmp_path / "a", [*begun, *ON_TIME[:-1]])
     assert outcomes(before) == {"pending": 1}
     after = told(tmp_path / "b", [*begun, *ON_TIME])
@@ -175,7 +173,7 @@ def test_a_rejected_canary_counts_the_stage(tmp_path: Path) -> None:
 
 def test_the_order_of_arrival_is_judged_across_batches(tmp_path: Path) -> None:
     sent = [intent(n) for n in (1, 2, 3)]
-    events: list[Event] = [*sent, *(submission(one) for one in sent)]
+    events = accepted(*sent)
     events += [arrival(sent[2], uid=1), arrival(sent[0], uid=2), arrival(sent[1], uid=3)]
     cells = told(tmp_path, events)
     day = cells[86400, 1_760_000_000 // 86400 * 86400, "path", str(PATHS[0])]

@@ -12,20 +12,19 @@ from collector.rollup.queries import QueryError
 from collector.rollup.series import Dimension
 from probes.contract.outcome import Outcome
 from tests.collector.rollup.histories import (
-    PATHS,
+    ACME,
     T0_S,
+    ZENITH,
+    accepted,
     arrival,
     canary_id,
     config,
     expiry,
     intent,
-    log_of,
-    submission,
     tick,
 )
-from tests.collector.rollup.recount import roll_up
+from tests.collector.rollup.recount import rolled_up
 
-ACME, ZENITH = PATHS[0], PATHS[1]
 HOUR = T0_S // 3600 * 3600
 SPAN = (HOUR, HOUR + 7200)
 
@@ -35,20 +34,19 @@ def db(tmp_path: Path) -> Iterator[sqlite3.Connection]:
     """Canary 1 of acme arrived, 2 is lost, 3 came under another label; 4 is zenith's."""
     sent = [intent(1, ACME), intent(2, ACME, 1), intent(3, ACME, 61, revision="r2")]
     sent.append(intent(4, ZENITH, 2))
-    events = log_of(
+    rolled_up(
+        tmp_path,
         [
             config("r1", "aws"),
             config("r2", "gcp"),
-            *sent,
-            *(submission(one) for one in sent),
+            *accepted(*sent),
             arrival(sent[0]),
             arrival(sent[2], 70, 71),
             arrival(sent[3], 4, 5),
             expiry(sent[1]),
             tick(90),
-        ]
+        ],
     )
-    roll_up(tmp_path, [events], [False])
     connection = open_to_read(tmp_path / FILE_NAME)
     yield connection
     connection.close()

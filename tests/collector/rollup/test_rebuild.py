@@ -23,7 +23,7 @@ from tests.collector.rollup.histories import (
     submission,
     tick,
 )
-from tests.collector.rollup.recount import directory, dump, roll_up
+from tests.collector.rollup.recount import directory, dump, roll_up, rolled_up
 
 
 def again(where: Path, entries: Sequence[Entry]) -> int:
@@ -65,8 +65,7 @@ def test_what_the_log_no_longer_tells_is_kept(tmp_path: Path) -> None:
     late = arrival(intent(2, at_s=1.0), 90_000, 90_001)
     told: list[tuple[float, Event]] = [(0.0, config("r1", "aws")), *hours, (108_000.0, late)]
     told.sort(key=_when)
-    entries = log_of(told)
-    roll_up(tmp_path, [entries], [False])
+    entries = rolled_up(tmp_path, told)
     before = dump(tmp_path)
     for dropped in (1, 3, 50, 100, len(entries) - 1):
         again(tmp_path, entries[dropped:])
@@ -104,8 +103,7 @@ def test_of_an_emptied_log_nothing_is_rebuilt(tmp_path: Path) -> None:
 
 
 def test_a_failure_leaves_the_old_file(tmp_path: Path) -> None:
-    entries = log_of(story(1, 0.0))
-    roll_up(tmp_path, [entries], [False])
+    entries = rolled_up(tmp_path, story(1, 0.0))
     before = dump(tmp_path)
     log = MemoryLog(entries)
     log.broken = True

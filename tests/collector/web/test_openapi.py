@@ -41,8 +41,8 @@ from collector.web.tokens import TOKENS
 from tests.collector.config.services import site
 from tests.collector.control.stores import control_store
 from tests.collector.memory_log import MemoryLog
-from tests.collector.rollup.histories import arrival, intent, log_of, submission
-from tests.collector.rollup.recount import roll_up
+from tests.collector.rollup.histories import accepted, arrival, intent
+from tests.collector.rollup.recount import rolled_up
 from tests.collector.web.servers import bearer, web_services
 
 OWN: tuple[Any, ...] = (TOKENS, AGENTS, AUDIT, ROLLUP, CONFIG, CUSTOMERS)
@@ -58,8 +58,7 @@ async def parts(directory: Path) -> "AsyncIterator[dict[Any, Any]]":
     async with control_store(directory) as store, site(directory / "site") as configured:
         agents = AgentRegistry(store, 10.0)
         agents.assign(["sfo"])
-        entries = log_of([sent := intent(1), submission(sent), arrival(sent)])
-        roll_up(directory, [entries], [False])
+        entries = rolled_up(directory, [*accepted(sent := intent(1)), arrival(sent)])
         yield {
             TOKENS: Tokens(store),
             AGENTS: agents,

@@ -1,7 +1,5 @@
 """Rollups and canaries over HTTP, as an operator and as customers see them."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,48 +7,15 @@ import pytest
 from aiohttp import ClientSession
 
 from collector.rollup.file import FILE_NAME
-from collector.rollup.reader import RollupReader
-from collector.web.series import ROLLUP
-from tests.collector.memory_log import MemoryLog
 from tests.collector.rollup.histories import (
-    PATHS,
+    ACME,
     T0_S,
-    arrival,
     canary_id,
-    config,
-    expiry,
-    intent,
-    log_of,
-    submission,
-    tick,
 )
-from tests.collector.rollup.recount import roll_up
-from tests.collector.web.servers import bearer, started
+from tests.collector.web.rollups import serving
+from tests.collector.web.servers import bearer
 
-ACME, ZENITH = PATHS[0], PATHS[1]
 OPERATOR = bearer("operator-ann")
-
-
-@asynccontextmanager
-async def serving(directory: Path, dropped: int = 0) -> AsyncIterator[ClientSession]:
-    """Two canaries of acme, one of them lost, and one of zenith."""
-    sent = [intent(1, ACME), intent(2, ACME, 1), intent(3, ZENITH, 2)]
-    entries = log_of(
-        [
-            config("r1", "aws"),
-            *sent,
-            *(submission(one) for one in sent),
-            arrival(sent[0]),
-            arrival(sent[2]),
-            expiry(sent[1]),
-            tick(30),
-        ]
-    )
-    roll_up(directory, [entries], [False])
-    log = MemoryLog(entries)
-    log.drop(dropped)
-    async with started({ROLLUP: RollupReader(directory, log)}) as client:
-        yield client
 
 
 async def get(client: ClientSession, path: str, token: dict[str, str], status: int = 200) -> Any:
