@@ -122,6 +122,39 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
+class HeldError(Exception):
+    """Another process has the lock; ``owner`` is its number, as far as it is known."""
+
+    def __init__(self, owner: str) -> None:
+        super().__init__(f"held by process {owner}")
+        self.owner = owner
+
+
+def hold(file: Path) -> IO[str]:
+    """Lock ``file``, made where there is none, for as long as what is given stays open.
+
+    Raises:
+        HeldError: another process has it.
+        OSError: the file cannot be used.
+    """
+    lock = file.open("a+", encoding="ascii")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.seek(0)
+        owner = lock.read().strip() or "unknown"
+        lock.close()
+        raise HeldError(owner) from None
+    except BaseException:
+        lock.close()
+        raise
+    # The number is for whoever finds the lock held; on a full disk the lock holds without it.
+    with contextlib.suppress(OSError):
+        os.ftruncate(lock.fileno(), 0)
+        os.write(lock.fileno(), f"{os.getpid()}\n".encode())
+    return lock
+
+
 def take_lock(directory: Path) -> IO[str]:
     """Become the directory's only owner, for as long as the file that is given stays open.
 
@@ -131,26 +164,13 @@ def take_lock(directory: Path) -> IO[str]:
     """
     try:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = (directory / "lock").open("a+", encoding="ascii")
+        return hold(directory / "lock")
+    except HeldError as error:
+        raise LogError(
+            f"{directory}: found the lock {error}, allowed is one collector per log"
+        ) from None
     except OSError as error:
         raise trouble(directory, error) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.seek(0)
-        owner = lock.read().strip() or "unknown"
-        lock.close()
-        raise LogError(
-            f"{directory}: found the lock held by process {owner}, allowed is one collector per log"
-        ) from None
-    except BaseException:
-        lock.close()
-        raise
-    # The number is for whoever finds the lock held; on a full disk the lock holds without it.
-    with contextlib.suppress(OSError):
-        os.ftruncate(lock.fileno(), 0)
-        os.write(lock.fileno(), f"{os.getpid()}\n".encode())
-    return lock
 
 
 def trouble(place: Path, error: OSError) -> LogError:

@@ -29,7 +29,7 @@ from collector.log.opening import open_segments, open_store, repair
 from collector.log.pending import check_batch
 from collector.log.reader import DamagedSegmentError, Reader
 from collector.log.schema import DamagedError
-from collector.log.store import Limits, Store
+from collector.log.store import Limits, Segment, Store, View
 from probes.contract.wire import Gap
 
 T = TypeVar("T")
@@ -148,6 +148,26 @@ class SqliteLog:
         gone = await self.run(lambda store: store.trim(retention, now_ns))
         self._trimmed += gone
         return gone
+
+    @property
+    def view(self) -> View:
+        """What there is to read now; it is replaced and never changed."""
+        return self._store.view
+
+    async def mend(self, segment: Segment) -> None:
+        """Repair a segment of :attr:`view` that another process cannot read for damage.
+
+        Nothing is done where it was repaired meanwhile.
+
+        Raises:
+            LogError: it could not be repaired.
+        """
+
+        def repair_now(store: Store) -> None:
+            if segment in store.view.segments:
+                _mend(store, segment.first)
+
+        await self.run(repair_now)
 
     def health(self) -> LogHealth:
         """How the log fares; reads a directory and no file."""
