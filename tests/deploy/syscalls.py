@@ -1,9 +1,14 @@
 """What a traced program asked of the kernel, and what a systemd unit would have let it ask."""
 
+import os
 import re
+import subprocess
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+from tests.deploy.unit import demand, program
 
 _CALL = re.compile(r"^(?:\d+ +)?(?P<name>[a-z]\w*)\((?P<arguments>.*)")
 _FAMILY = re.compile(r"AF_\w+")
@@ -43,6 +48,17 @@ class Trace:
             or (name == "shmat" and "SHM_EXEC" in said)
         ]
 
+    def refused_by(
+        self, unit: Mapping[str, Sequence[str]], sets: Mapping[str, set[str]]
+    ) -> set[str]:
+        """What a unit of those settings would not have let it do: calls and address families."""
+        [families] = unit["RestrictAddressFamilies"]
+        return {
+            *(self.names - allowed(unit["SystemCallFilter"], sets)),
+            *(self.families - set(families.split())),
+            *self.executable_writes(),
+        }
+
 
 def read_sets(text: str) -> dict[str, set[str]]:
     """The sets that ``systemd-analyze syscall-filter`` lists: calls, and ``@`` names of sets."""
@@ -69,7 +85,7 @@ def expand(words: Iterable[str], sets: Mapping[str, set[str]]) -> set[str]:
     return calls
 
 
-def allowed(filters: list[str], sets: Mapping[str, set[str]]) -> set[str]:
+def allowed(filters: Sequence[str], sets: Mapping[str, set[str]]) -> set[str]:
     """The calls that the values of ``SystemCallFilter=`` let through, the first a list to allow.
 
     systemd adds ``@default`` by itself (systemd.exec(5)).
@@ -83,3 +99,23 @@ def allowed(filters: list[str], sets: Mapping[str, set[str]]) -> set[str]:
         else:
             calls |= expand(words.split(), sets)
     return calls
+
+
+def tracing(output: Path) -> list[str]:
+    """A command line of which the traced program takes the place, the tracer being beside it.
+
+    The program is not root, as under the unit: SQLite, for one, asks for more when it is.
+    """
+    command = [program("strace", "strace"), "-D", "-f", "-s", "0", "-o", str(output)]
+    if os.geteuid() == 0:
+        unshare = program("unshare", "util-linux")
+        command = [unshare, "--user", "--map-user=65534", "--map-group=65534", *command]
+    tried = subprocess.run([*command, "true"], check=False, capture_output=True, text=True)
+    demand([] if tried.returncode == 0 else [f"the right to trace ({tried.stderr.strip()})"])
+    return command
+
+
+def systemd_sets() -> dict[str, set[str]]:
+    """The sets of the systemd of this machine."""
+    command = [program("systemd-analyze", "systemd"), "--no-pager", "syscall-filter"]
+    return read_sets(subprocess.run(command, check=True, capture_output=True, text=True).stdout)

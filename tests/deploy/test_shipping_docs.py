@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from agent.shipper.failures import _BY_STATUS, Fate, fate_of, of_error
-from tests.deploy.unit import ROOT, UNIT, program
+from tests.deploy.unit import AGENT, ROOT, program
 
 PAGE = (ROOT / "docs" / "shipping.md").read_text(encoding="utf-8")
 DEPLOY = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
@@ -85,13 +85,13 @@ def test_the_agent_understands_the_command_line_of_the_drop_in(
 
 def test_systemd_finds_nothing_wrong_with_the_drop_in(tmp_path: Path, drop_in: str) -> None:
     for file, text in (
-        (tmp_path / UNIT.name, UNIT.read_text(encoding="utf-8")),
-        (tmp_path / f"{UNIT.name}.d" / "override.conf", drop_in),
+        (tmp_path / AGENT.name, AGENT.read_text(encoding="utf-8")),
+        (tmp_path / f"{AGENT.name}.d" / "override.conf", drop_in),
     ):
         file.parent.mkdir(exist_ok=True)
         file.write_text(text.replace("/opt/mailcanary/bin/mailcanary", "/bin/true"))
     command = [
-        program("systemd-analyze", "systemd"), "verify", "--man=no", str(tmp_path / UNIT.name)
+        program("systemd-analyze", "systemd"), "verify", "--man=no", str(tmp_path / AGENT.name)
     ]  # fmt: skip
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")

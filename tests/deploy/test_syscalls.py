@@ -1,8 +1,6 @@
 """What an agent does passes the unit's filters of system calls, address families and memory."""
 
 import asyncio
-import os
-import subprocess
 import urllib.request
 from pathlib import Path
 from ssl import PROTOCOL_TLS_SERVER, SSLContext
@@ -15,8 +13,8 @@ from lab.estate import Estate
 from lab.specs import RelaySpec
 from probes.contract.config.models import RelayTls
 from tests.agent.processes import Site, lay_out, running
-from tests.deploy.syscalls import Trace, allowed, read_sets
-from tests.deploy.unit import demand, program, settings
+from tests.deploy.syscalls import Trace, allowed, read_sets, systemd_sets, tracing
+from tests.deploy.unit import AGENT, settings
 from tests.ports import free_port
 
 LISTED = """\
@@ -67,26 +65,6 @@ def test_what_a_trace_says() -> None:
     assert [call.partition("(")[0] for call in trace.executable_writes()] == ["mmap", "mprotect"]
 
 
-def tracing(output: Path) -> list[str]:
-    """A command line of which the traced program takes the place, the tracer being beside it.
-
-    The program is not root, as under the unit: SQLite, for one, asks for more when it is.
-    """
-    command = [program("strace", "strace"), "-D", "-f", "-s", "0", "-o", str(output)]
-    if os.geteuid() == 0:
-        unshare = program("unshare", "util-linux")
-        command = [unshare, "--user", "--map-user=65534", "--map-group=65534", *command]
-    tried = subprocess.run([*command, "true"], check=False, capture_output=True, text=True)
-    demand([] if tried.returncode == 0 else [f"the right to trace ({tried.stderr.strip()})"])
-    return command
-
-
-def systemd_sets() -> dict[str, set[str]]:
-    """The sets of the systemd of this machine."""
-    command = [program("systemd-analyze", "systemd"), "--no-pager", "syscall-filter"]
-    return read_sets(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-
-
 def name_a_relay(site: Site, name: str, port: int) -> None:
     """Have the agent look up a name for that relay, where nobody listens."""
     document = yaml.safe_load(site.config.read_text())
@@ -131,12 +109,9 @@ async def traced_agent(directory: Path) -> Trace:
 
 @pytest.mark.slow
 async def test_what_an_agent_does_is_allowed(tmp_path: Path) -> None:
-    unit, sets = settings(), systemd_sets()
+    unit, sets = settings(AGENT), systemd_sets()
     trace = await traced_agent(tmp_path)
     assert trace.names >= {"execve", "connect", "accept4", "fsync", "exit_group"}
-    assert trace.names - allowed(unit["SystemCallFilter"], sets) == set()
-    [families] = unit["RestrictAddressFamilies"]
-    assert trace.families - set(families.split()) == set()
-    assert trace.executable_writes() == []
+    assert trace.refused_by(unit, sets) == set()
     # A filter that is too narrow would be noticed.
     assert trace.names - allowed([*unit["SystemCallFilter"], "~@network-io"], sets) >= {"connect"}

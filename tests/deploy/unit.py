@@ -10,11 +10,11 @@ import pytest
 from tests.servers.requirements import verdict
 
 ROOT = Path(__file__).parents[2]
-UNIT = ROOT / "deploy" / "mailcanary-agent.service"
+AGENT = ROOT / "deploy" / "mailcanary-agent.service"
 COLLECTOR = ROOT / "deploy" / "mailcanary-collector.service"
 
 
-def settings(unit: Path = UNIT) -> dict[str, list[str]]:
+def settings(unit: Path) -> dict[str, list[str]]:
     """Every setting of a unit with its values, continuation lines joined."""
     found: defaultdict[str, list[str]] = defaultdict(list)
     for line in unit.read_text().replace("\\\n", " ").splitlines():
