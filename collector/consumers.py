@@ -15,9 +15,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+import msgspec
 import structlog
 
-from collector.log.engine import Bounds, Entry, Log
+from collector.log.engine import Entry, Extent, LogReading
 from probes.contract.units import NS_PER_S
 
 T = TypeVar("T")
@@ -28,7 +29,7 @@ class Consumer(Protocol):
 
     name: str
 
-    def open(self, log_id: str, bounds: Bounds) -> int:
+    def open(self, log_id: str, bounds: Extent) -> int:
         """Take up the work; gives the cursor of the last entry whose effect is on the disk."""
 
     def take(self, entries: Sequence[Entry]) -> None:
@@ -50,13 +51,28 @@ class Pace:
     retry_most_s: float = 60.0
 
 
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a consumer has come since it was started.
+
+    ``unread_ns`` is when the newest entries were taken in that it set about. ``missed`` entries
+    were dropped by retention before it had read them. ``problem`` is why it does not work now,
+    ``failures`` how often in a row it has failed.
+    """
+
+    cursor: int = 0
+    unread_ns: int | None = None
+    missed: int = 0
+    taken: int = 0
+    failures: int = 0
+    problem: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class ConsumerStatus:
-    """How a consumer fares.
+    """How a consumer fares, as :class:`Progress` has it.
 
-    ``lag_entries`` are not counted yet, the oldest of them came ``lag_s`` seconds ago. ``missed``
-    entries were dropped by retention before it had read them. ``problem`` is why it does not work
-    now, ``failures`` how often in a row it has failed.
+    ``lag_entries`` are not counted yet, the oldest of them came ``lag_s`` seconds ago. ``restarts``
+    is how often it needed a new process.
     """
 
     name: str
@@ -67,6 +83,26 @@ class ConsumerStatus:
     taken: int
     failures: int
     problem: str | None
+    restarts: int = 0
+
+
+def status_of(
+    name: str, progress: Progress, extent: Extent, now_ns: int, restarts: int = 0
+) -> ConsumerStatus:
+    """The status of a consumer of a log that has these entries now."""
+    lag = max(0, extent.last - max(progress.cursor, extent.first - 1))
+    since_ns = progress.unread_ns if lag else None
+    return ConsumerStatus(
+        name,
+        progress.cursor,
+        lag,
+        0.0 if since_ns is None else max(0.0, (now_ns - since_ns) / NS_PER_S),
+        progress.missed,
+        progress.taken,
+        progress.failures,
+        progress.problem,
+        restarts,
+    )
 
 
 class _Thread:
@@ -113,7 +149,12 @@ class _Run:
     """One consumer at work."""
 
     def __init__(
-        self, log: Log, consumer: Consumer, pace: Pace, rng: random.Random, stop: asyncio.Event
+        self,
+        log: LogReading,
+        consumer: Consumer,
+        pace: Pace,
+        rng: random.Random,
+        stop: asyncio.Event,
     ) -> None:
         self.name = consumer.name
         self._log = log
@@ -219,18 +260,14 @@ class _Run:
         await waiting
         return True
 
-    def status(self, bounds: Bounds, now_ns: int) -> ConsumerStatus:
-        lag = max(0, bounds.last - max(self.cursor, bounds.first - 1))
-        since_ns = self._unread_ns if lag else None
-        return ConsumerStatus(
-            self.name,
-            self.cursor,
-            lag,
-            0.0 if since_ns is None else max(0.0, (now_ns - since_ns) / NS_PER_S),
-            self.missed,
-            self.taken,
-            self.failures,
-            self.problem,
+    def progress(self) -> Progress:
+        return Progress(
+            cursor=self.cursor,
+            unread_ns=self._unread_ns,
+            missed=self.missed,
+            taken=self.taken,
+            failures=self.failures,
+            problem=self.problem,
         )
 
 
@@ -239,7 +276,7 @@ class Consumers:
 
     def __init__(
         self,
-        log: Log,
+        log: LogReading,
         consumers: Sequence[Consumer],
         *,
         pace: Pace | None = None,
@@ -272,8 +309,12 @@ class Consumers:
             task.cancel()
         return sorted(task.get_name() for task in late)
 
+    def progress(self) -> dict[str, Progress]:
+        """How far each of them has come, by its name."""
+        return {one.name: one.progress() for one in self._runs}
+
     async def status(self) -> list[ConsumerStatus]:
         """How each of them fares."""
         bounds = await self._log.bounds()
         now_ns = self._wall_ns()
-        return [one.status(bounds, now_ns) for one in self._runs]
+        return [status_of(one.name, one.progress(), bounds, now_ns) for one in self._runs]

@@ -120,11 +120,41 @@ class Retention:
     bytes: int = 20 << 30
 
 
-class Log(Protocol):
-    """A log. Coroutines are called from one event loop; a cancelled caller undoes nothing."""
+class Extent(Protocol):
+    """Between which cursors a log's entries lie, as :class:`Bounds` has it."""
+
+    @property
+    def first(self) -> int:
+        """Where the oldest kept segment begins."""
+
+    @property
+    def last(self) -> int:
+        """The newest entry's cursor."""
+
+
+class LogReading(Protocol):
+    """As much of a log as those need who read it. Coroutines are called from one event loop."""
 
     log_id: str
     """Identifies this log; a restored copy keeps it."""
+
+    async def read(self, after: int, limit: int) -> list[Entry]:
+        """Up to ``limit`` entries past cursor ``after``, in order; may give fewer, but not none
+        while there are any. Where retention dropped some, it goes on with the oldest kept.
+
+        Raises:
+            LogError: the log cannot be read.
+        """
+
+    async def wait_past(self, after: int) -> None:
+        """Return once there is an entry past cursor ``after``."""
+
+    async def bounds(self) -> Extent:
+        """Between which cursors its entries lie."""
+
+
+class Log(LogReading, Protocol):
+    """A log. Coroutines are called from one event loop; a cancelled caller undoes nothing."""
 
     async def append(self, batch: Batch) -> Appended:
         """Write a batch; returns when all of it is on the disk.
@@ -138,17 +168,6 @@ class Log(Protocol):
             LogFullError: the disk is full; nothing was written.
             LogError: nothing was written.
         """
-
-    async def read(self, after: int, limit: int) -> list[Entry]:
-        """Up to ``limit`` entries past cursor ``after``, in order; may give fewer, but not none
-        while there are any. Where retention dropped some, it goes on with the oldest kept.
-
-        Raises:
-            LogError: the log cannot be read.
-        """
-
-    async def wait_past(self, after: int) -> None:
-        """Return once there is an entry past cursor ``after``."""
 
     async def marks(self) -> dict[tuple[str, str], Mark]:
         """Every (source, epoch) that ever wrote, retention or not."""

@@ -5,7 +5,7 @@ themselves, they read from the disk, so that a follower costs the writer next to
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +35,7 @@ class Outlook(msgspec.Struct, frozen=True, tag="outlook"):
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Between which cursors the entries lie, as :class:`collector.log.engine.Bounds` has it."""
+    """A :class:`collector.log.engine.Extent`."""
 
     first: int
     last: int
@@ -89,13 +89,8 @@ class FollowedLog:
             if told.last > after and not future.done():
                 future.set_result(None)
 
-    async def read(self, after: int, limit: int) -> Sequence[Entry]:
-        """Up to ``limit`` entries past cursor ``after``, as a :class:`~collector.log.engine.Log`
-        gives them.
-
-        Raises:
-            LogError: the log cannot be read.
-        """
+    async def read(self, after: int, limit: int) -> list[Entry]:
+        """See :class:`collector.log.engine.LogReading`."""
         try:
             return await asyncio.to_thread(self._reader.read, after, limit)
         except DamagedSegmentError:
@@ -108,7 +103,7 @@ class FollowedLog:
             raise LogError(str(error)) from error
 
     async def wait_past(self, after: int) -> None:
-        """Return once there is an entry past cursor ``after``."""
+        """See :class:`collector.log.engine.LogReading`."""
         if self._view.last_entry > after:
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -120,7 +115,7 @@ class FollowedLog:
             self._waiters.discard(waiter)
 
     async def bounds(self) -> Reach:
-        """Between which cursors the entries lie."""
+        """See :class:`collector.log.engine.LogReading`."""
         return reach(self._view)
 
     def close(self) -> None:

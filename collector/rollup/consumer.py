@@ -4,8 +4,9 @@ import contextlib
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import IO
 
-from collector.log.engine import Bounds, Entry
+from collector.log.engine import Entry, Extent
 from collector.rollup.core import Core, Counters
 from collector.rollup.file import (
     FILE_NAME,
@@ -13,6 +14,7 @@ from collector.rollup.file import (
     RollupError,
     move_aside,
     open_file,
+    take_lock,
 )
 from collector.rollup.store import Store
 
@@ -28,39 +30,50 @@ class RollupConsumer:
     def __init__(self, directory: Path, tell: Callable[[str], None] = lambda _text: None) -> None:
         self.file = directory / FILE_NAME
         self._tell = tell
+        self._lock: IO[str] | None = None
         self._connection: sqlite3.Connection | None = None
         self._core: Core | None = None
         self._store: Store | None = None
         self._damage: RollupDamagedError | None = None
         self.counters = Counters()
 
-    def open(self, log_id: str, bounds: Bounds) -> int:
+    def open(self, log_id: str, bounds: Extent) -> int:
         """Open the file; gives the cursor that it stands at.
 
         A file that is damaged, that was made from another log, or that is ahead of its log (which
         was restored from an older backup) is moved aside, and all is counted from the log again.
 
         Raises:
-            RollupError: the file cannot be used now, or a newer version wrote it.
+            RollupError: the file cannot be used now, a newer version wrote it, or another process
+                is at work on it.
         """
+        try:
+            if self._lock is None:
+                self._lock = take_lock(self.file)
+            return self._taken_up(log_id, bounds)
+        except BaseException:
+            self.close()
+            raise
+
+    def _taken_up(self, log_id: str, bounds: Extent) -> int:
         try:
             if self._damage is not None:
                 raise self._damage
             return self._open(log_id, bounds)
         except RollupDamagedError as error:
             self._damage = None
-            self.close()
+            self._let_go()
             moved = move_aside(self.file, "damaged")
             self._tell(f"{error}; moved to {moved.name}, counting from the log again")
             return self._open(log_id, bounds)
 
-    def _open(self, log_id: str, bounds: Bounds) -> int:
-        self.close()
+    def _open(self, log_id: str, bounds: Extent) -> int:
+        self._let_go()
         self._connection = open_file(self.file)
         store = Store(self._connection, self.file)
         known, start = store.log_id(), store.load()
         if known not in (None, log_id) or start.cursor > bounds.last:
-            self.close()
+            self._let_go()
             moved = move_aside(self.file, "of-another-log")
             self._tell(f"{self.file}: is not of this log; moved to {moved.name}")
             return self._open(log_id, bounds)
@@ -89,6 +102,13 @@ class RollupConsumer:
 
     def close(self) -> None:
         """Close the file; nothing is lost."""
+        self._let_go()
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _let_go(self) -> None:
+        """Close the file, which stays ours."""
         if self._connection is not None:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.close()

@@ -3,11 +3,14 @@
 import contextlib
 import sqlite3
 from pathlib import Path
+from typing import IO
 
+from collector.log.files import HeldError, hold
 from probes.contract.errors import MailcanaryError
 
 SCHEMA_VERSION = 1
 FILE_NAME = "rollup.sqlite3"
+LOCK_NAME = "rollup.lock"
 JOURNAL_BYTES = 32 << 20
 
 _TABLES = """
@@ -64,6 +67,22 @@ def explain(error: sqlite3.Error, file: Path) -> RollupError:
     if code == sqlite3.SQLITE_FULL:
         return RollupFullError(f"{file}: the disk is full ({error})")
     return RollupError(f"{file}: could not be read or written ({error})")
+
+
+def take_lock(file: Path) -> IO[str]:
+    """Become the only one that writes to a rollup, as long as what is given stays open.
+
+    A collector that was killed may leave a process that still ends what it began.
+
+    Raises:
+        RollupError: another process has it, or the directory cannot be used.
+    """
+    try:
+        return hold(file.with_name(LOCK_NAME))
+    except HeldError as error:
+        raise RollupError(f"{file}: found it {error}, allowed is one process at a time") from None
+    except OSError as error:
+        raise RollupError(f"{file}: {error.strerror}") from error
 
 
 def open_file(file: Path) -> sqlite3.Connection:

@@ -26,6 +26,7 @@ from collector.rollup.file import (
     explain,
     move_aside,
     open_file,
+    take_lock,
 )
 from collector.rollup.latest import Latest
 from collector.rollup.store import DAY_S, HOUR_S, MINUTE_S
@@ -48,27 +49,29 @@ def boundary_s(bounds: Bounds) -> int | None:
 async def rebuild(log: Log, directory: Path, advance: Callable[[int], None]) -> int:
     """Count all of the log into a new ``rollup.sqlite3`` in ``directory``; gives how many entries.
 
-    ``advance`` is told the number of entries of each batch. Nothing may write to the old file
-    meanwhile. Until the end that is as it was, whatever happens.
+    ``advance`` is told the number of entries of each batch. Until the end the old file is as it
+    was, whatever happens.
 
     Raises:
-        RollupError: a file cannot be read or written, or the log is empty and was not always so.
+        RollupError: a file cannot be read or written, a process is at work on the old one, or the
+            log is empty and was not always so.
         LogError: the log cannot be read.
     """
     bounds = await log.bounds()
     if bounds.first > 1 and bounds.first > bounds.last:
         raise RollupError("the log is empty: allowed is one with entries to count")
-    new = directory / NEW
-    try:
-        shutil.rmtree(new, ignore_errors=True)
-        new.mkdir(parents=True, mode=0o700)
-    except OSError as error:
-        raise RollupError(f"{new}: {error.strerror}") from error
-    try:
-        count = await _fill(log, bounds, directory / FILE_NAME, new, advance)
-        _swap(new / FILE_NAME, directory / FILE_NAME)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
+    with take_lock(directory / FILE_NAME):
+        new = directory / NEW
+        try:
+            shutil.rmtree(new, ignore_errors=True)
+            new.mkdir(parents=True, mode=0o700)
+        except OSError as error:
+            raise RollupError(f"{new}: {error.strerror}") from error
+        try:
+            count = await _fill(log, bounds, directory / FILE_NAME, new, advance)
+            _swap(new / FILE_NAME, directory / FILE_NAME)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
     return count
 
 

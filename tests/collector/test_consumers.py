@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from collector.consumers import Consumers, ConsumerStatus, Pace
-from collector.log.engine import Bounds, Entry
+from collector.log.engine import Entry, Extent
 from tests.collector.memory_log import MemoryLog
 
 AT_ONCE = Pace(batch=3, linger_s=0.0, retry_first_s=0.0)
@@ -36,7 +36,7 @@ class Counting:
         self._loop = asyncio.get_running_loop()
         self.until = log_last
 
-    def open(self, log_id: str, bounds: Bounds) -> int:
+    def open(self, log_id: str, bounds: Extent) -> int:
         assert log_id == "log-1"
         assert bounds.first >= 1
         self.opened += 1

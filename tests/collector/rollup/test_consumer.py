@@ -1,5 +1,6 @@
 """The rollup's file: newer, damaged, another log's, ahead of its log, full."""
 
+import os
 import sqlite3
 from pathlib import Path
 
@@ -39,6 +40,19 @@ def test_a_newer_file_is_refused_and_left_alone(tmp_path: Path) -> None:
     with pytest.raises(RollupError, match="found schema version 2"):
         open_to_read(tmp_path / FILE_NAME)
     assert (tmp_path / FILE_NAME).read_bytes()[100:] == before[100:]
+
+
+def test_two_never_write_to_one_file_and_who_has_it_is_told(tmp_path: Path) -> None:
+    one, other = RollupConsumer(tmp_path), RollupConsumer(tmp_path)
+    one.open(LOG_ID, BOUNDS)
+    # Opened again after a failure it is still its own.
+    one.open(LOG_ID, BOUNDS)
+    with pytest.raises(RollupError, match=f"held by process {os.getpid()}, allowed is one"):
+        other.open(LOG_ID, BOUNDS)
+    one.take(ENTRIES)
+    one.close()
+    assert other.open(LOG_ID, BOUNDS) == ENTRIES[-1].cursor
+    other.close()
 
 
 def test_a_damaged_file_is_moved_aside_and_counted_again(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 
 from collector.log.engine import Bounds, Entry
-from collector.rollup.file import FILE_NAME, RollupError
+from collector.rollup.consumer import RollupConsumer
+from collector.rollup.file import FILE_NAME, LOCK_NAME, RollupError
 from collector.rollup.rebuild import rebuild
 from probes.contract.events import Event
 from tests.collector.memory_log import MemoryLog
@@ -31,7 +32,8 @@ def again(where: Path, entries: Sequence[Entry]) -> int:
     counted: list[int] = []
     count = asyncio.run(rebuild(MemoryLog(entries), where, counted.append))
     assert sum(counted) == count
-    assert [file.name for file in where.iterdir() if "damaged" not in file.name] == [FILE_NAME]
+    left = {file.name for file in where.iterdir() if "damaged" not in file.name}
+    assert left == {FILE_NAME, LOCK_NAME}
     return count
 
 
@@ -110,7 +112,7 @@ def test_a_failure_leaves_the_old_file(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="broken"):
         asyncio.run(rebuild(log, tmp_path, lambda _count: None))
     assert dump(tmp_path) == before
-    assert [file.name for file in tmp_path.iterdir()] == [FILE_NAME]
+    assert {file.name for file in tmp_path.iterdir()} == {FILE_NAME, LOCK_NAME}
 
 
 def test_an_old_file_that_is_newer_is_told_and_left(tmp_path: Path) -> None:
@@ -122,4 +124,14 @@ def test_an_old_file_that_is_newer_is_told_and_left(tmp_path: Path) -> None:
     connection = sqlite3.connect(tmp_path / FILE_NAME)
     assert connection.execute("PRAGMA user_version").fetchone() == (2,)
     connection.close()
-    assert [file.name for file in tmp_path.iterdir()] == [FILE_NAME]
+    assert {file.name for file in tmp_path.iterdir()} == {FILE_NAME, LOCK_NAME}
+
+
+async def test_it_does_not_begin_while_another_process_writes(tmp_path: Path) -> None:
+    log = MemoryLog(log_of([intent(1)]))
+    consumer = RollupConsumer(tmp_path)
+    consumer.open(log.log_id, await log.bounds())
+    with pytest.raises(RollupError, match="allowed is one process at a time"):
+        await rebuild(log, tmp_path, lambda _: None)
+    consumer.close()
+    assert await rebuild(log, tmp_path, lambda _: None) == 1
