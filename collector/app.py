@@ -22,6 +22,7 @@ from collector.settings import CollectorSettings, MetricsAccess
 from collector.web import agents, assignments, audit, customers, events, series, tokens
 from collector.web.app import WebServices, build_app
 from collector.web.fleet_metrics import FleetCollector
+from collector.web.handling import BodyTime
 from collector.web.health import Finding, Health
 from collector.web.limits import FailureLimit
 from collector.web.metrics import Metrics
@@ -107,6 +108,7 @@ def web_services(parts: Parts, standing: Standing, version: str) -> WebServices:
     health, metrics = Health(version), Metrics()
     health.add("config", lambda: of_config(parts))
     health.add("log", standing.of_log)
+    health.add("ingest", lambda: events.finding(parts.ingest))
     health.add("consumers", standing.of_consumers)
     health.add("agents", lambda: agents.finding(parts.agents))
     metrics.registry.register(FleetCollector(parts.agents))
@@ -120,6 +122,7 @@ def web_services(parts: Parts, standing: Standing, version: str) -> WebServices:
         proxies=settings.proxies,
         metrics_open=settings.metrics is MetricsAccess.OPEN,
         https=settings.tls is not None,
+        body_time=BodyTime(settings.listen.body, bytes_per_s=settings.listen.body_rate),
     )
 
 
@@ -145,6 +148,8 @@ def server_options(settings: CollectorSettings) -> ServerOptions:
         certificate=None if tls is None else Certificate(Path(tls.cert), Path(tls.key)),
         head_s=settings.listen.head,
         connections=settings.listen.connections,
+        connections_per_address=settings.listen.connections_per_address,
+        proxies=settings.proxies,
     )
 
 

@@ -73,9 +73,7 @@ async def assembled(
         )
         config.on_change = lambda new: agents.assign(agent.name for agent in new.agents)
         await config.start()
-        limits = settings.limits
-        room = Room.of(limits.ingest_mb, limits.batches_per_minute)
-        ingest = Ingest(log, config.assigned.allows, clock_ns, room)
+        ingest = Ingest(log, config.assigned.allows, clock_ns, room_of(settings))
         stack.callback(ingest.close)
         audit = Audit(store, clock_ns)
         consumers = Consumers(log, _consumers(state))
@@ -95,6 +93,18 @@ async def assembled(
             consumers=consumers,
             rollup=RollupReader(state, log),
         )
+
+
+def room_of(settings: CollectorSettings) -> Room:
+    """How much ingest may take in, from the settings."""
+    limits = settings.limits
+    return Room.of(
+        limits.ingest_mb,
+        limits.batches_per_minute,
+        mb_per_hour=limits.agent_mb_per_hour,
+        new_epochs=limits.new_epochs_per_day,
+        epochs=limits.epochs,
+    )
 
 
 def _make(state: Path) -> None:

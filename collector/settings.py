@@ -70,8 +70,15 @@ class Listen(Model):
     port: Port = 8420
     connections: Count = 2000
     """How many at once; more are turned away with 503."""
+    connections_per_address: Count = 500
+    """Of those from one address, an IPv6 host's /64 or an agents' common gateway; ``proxies`` are
+    not held to it."""
     head: Duration = 30.0
     """How long a request's head may take to arrive, and an idle connection is kept."""
+    body: Duration = 30.0
+    """How long a request's body may take to arrive."""
+    body_rate: Count = 4096
+    """Bytes a second that a body must arrive at, from five seconds on."""
 
 
 class TlsFiles(Model):
@@ -98,6 +105,13 @@ class Limits(Model):
     """Batches in memory at once, compressed and plain together; more are answered with 503."""
     batches_per_minute: Count = 600
     """From one agent; more are answered with 429."""
+    agent_mb_per_hour: Megabytes = 2048
+    """What one agent may put into the log, an hour's worth of it at once; more is answered with
+    429."""
+    new_epochs_per_day: Count = 32
+    """Spools that one agent may begin; batches of more are answered with 429."""
+    epochs: Count = 1000
+    """Of one agent that the log ever knows; batches of more are answered with 429."""
     failures_per_minute: Count = 10
     """Requests without a good token from one address; more are answered with 429."""
 

@@ -8,7 +8,20 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 
+import structlog
+
+from collector.ingest.quota import ByteQuota
 from probes.contract.errors import MailcanaryError
+
+log = structlog.get_logger(__name__)
+
+TOLD_S = 900.0
+"""How long it is told that an agent was past its quota: longer than agents wait to try again."""
+
+_REASONS = ("rate", "agent", "quota", "epochs", "places", "bytes")
+_OF_ONE = _REASONS[:4]
+_TOLD = _REASONS[2:4]
+"""What no agent comes to that works as it should."""
 
 
 class BusyError(MailcanaryError):
@@ -26,7 +39,9 @@ class Room:
 
     ``places`` batches in all and ``per_agent`` of one agent, whose bodies together have at most
     ``body_bytes``; more are turned away. What they unpack to takes at most ``plain_bytes``, and
-    waits its turn. An agent may send ``per_minute`` batches, a minute's worth of them at once.
+    waits its turn. An agent may send ``per_minute`` batches, a minute's worth of them at once, put
+    ``bytes_per_hour`` into the log (:class:`collector.ingest.quota.ByteQuota`), begin
+    ``new_epochs`` in a day and ``epochs`` in all (:class:`collector.ingest.epochs.Epochs`).
     """
 
     places: int = 64
@@ -34,35 +49,51 @@ class Room:
     body_bytes: int = 64 << 20
     plain_bytes: int = 192 << 20
     per_minute: int = 600
+    bytes_per_hour: int = 2 << 30
+    new_epochs: int = 32
+    epochs: int = 1000
 
     @classmethod
-    def of(cls, megabytes: int, per_minute: int) -> "Room":
+    def of(
+        cls,
+        megabytes: int,
+        per_minute: int,
+        *,
+        mb_per_hour: int = 2048,
+        new_epochs: int = 32,
+        epochs: int = 1000,
+    ) -> "Room":
         """Room within ``megabytes`` MiB, a quarter of it for bodies as they come."""
         body_bytes = (megabytes << 20) // 4
         return cls(
             body_bytes=body_bytes,
             plain_bytes=(megabytes << 20) - body_bytes,
             per_minute=per_minute,
+            bytes_per_hour=mb_per_hour << 20,
+            new_epochs=new_epochs,
+            epochs=epochs,
         )
 
 
 class Admission:
     """Hands out places for batches, and memory to unpack them. Used from one event loop.
 
-    ``turned_away`` counts by reason: ``rate`` and ``agent`` are one agent's doing, ``places`` and
-    ``bytes`` everybody's.
+    ``turned_away`` counts by reason: ``rate``, ``agent``, ``quota`` and ``epochs`` are one agent's
+    doing, ``places`` and ``bytes`` everybody's.
     """
 
     def __init__(
         self, room: Room | None = None, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
-        self._room = room or Room()
+        self.room = room or Room()
         self._monotonic = monotonic
+        self.quota = ByteQuota(self.room.bytes_per_hour, monotonic)
         self._agents: Counter[str] = Counter()
         self._due_s: dict[str, float] = {}
         self._bytes = 0
-        self.memory = Budget(self._room.plain_bytes)
-        self.turned_away = Counter(dict.fromkeys(("rate", "agent", "places", "bytes"), 0))
+        self.memory = Budget(self.room.plain_bytes)
+        self._told: dict[tuple[str, str], tuple[float, str]] = {}
+        self.turned_away = Counter(dict.fromkeys(_REASONS, 0))
 
     @property
     def inside(self) -> int:
@@ -83,15 +114,19 @@ class Admission:
         Raises:
             BusyError: there is none.
         """
-        room = self._room
+        room = self.room
         # A body larger than all that is allowed at once still has to get in when it comes alone.
         size = min(body_bytes, room.body_bytes)
         if self._agents[agent] >= room.per_agent:
-            raise self._busy("agent", f"{room.per_agent} batches of {agent} under way")
+            raise self.busy("agent", agent, f"{room.per_agent} batches of {agent} under way")
+        wait_s = self.quota.wait_s(agent)
+        if wait_s > 0:
+            text = f"more than {room.bytes_per_hour} bytes of {agent} within an hour"
+            raise self.busy("quota", agent, text, math.ceil(wait_s))
         if self.inside >= room.places:
-            raise self._busy("places", f"{room.places} batches under way")
+            raise self.busy("places", agent, f"{room.places} batches under way")
         if self._bytes + size > room.body_bytes:
-            raise self._busy("bytes", f"batches of {self._bytes} bytes under way")
+            raise self.busy("bytes", agent, f"batches of {self._bytes} bytes under way")
         self._charge(agent)
         self._agents[agent] += 1
         self._bytes += size
@@ -107,17 +142,34 @@ class Admission:
         """Count a batch against the agent's rate (generic cell rate algorithm, ITU-T I.371)."""
         now_s = self._monotonic()
         due_s = max(now_s, self._due_s.get(agent, now_s))
-        early_s = due_s + 60.0 / self._room.per_minute - now_s - 60.0
+        early_s = due_s + 60.0 / self.room.per_minute - now_s - 60.0
         # A hair: the sum of a minute's worth of steps is not exactly a minute.
         if early_s > 1e-6:
-            text = f"more than {self._room.per_minute} batches of {agent} a minute"
-            raise self._busy("rate", text, math.ceil(early_s))
-        self._due_s[agent] = due_s + 60.0 / self._room.per_minute
+            text = f"more than {self.room.per_minute} batches of {agent} a minute"
+            raise self.busy("rate", agent, text, math.ceil(early_s))
+        self._due_s[agent] = due_s + 60.0 / self.room.per_minute
 
-    def _busy(self, why: str, found: str, retry_after_s: int = 1) -> BusyError:
+    def busy(self, why: str, agent: str, found: str, retry_after_s: int = 1) -> BusyError:
+        """The error that turns a batch of ``agent`` away, counted."""
         self.turned_away[why] += 1
-        mine = why in ("rate", "agent")
-        return BusyError(f"found {found}, which is all that is allowed", retry_after_s, mine=mine)
+        if why in _TOLD:
+            self._tell(why, agent, found)
+        return BusyError(
+            f"found {found}, which is all that is allowed", retry_after_s, mine=why in _OF_ONE
+        )
+
+    def told(self) -> list[str]:
+        """Which agents were past their quotas lately, for the operator."""
+        since_s = self._monotonic() - TOLD_S
+        self._told = {who: what for who, what in self._told.items() if what[0] >= since_s}
+        return [text for _, (_, text) in sorted(self._told.items())]
+
+    def _tell(self, why: str, agent: str, found: str) -> None:
+        now_s = self._monotonic()
+        last = self._told.get((agent, why))
+        if last is None or last[0] < now_s - TOLD_S:
+            log.warning("an agent is past its quota", agent=agent, why=why, found=found)
+        self._told[agent, why] = (now_s, f"agent {agent} is turned away: {found}")
 
 
 class Budget:

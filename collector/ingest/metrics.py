@@ -28,8 +28,12 @@ class IngestCollector(Collector):
             "reason",
             ((str(reason), count) for reason, count in ingest.refused.items()),
         )
+        yield _counters("turned_away", "Batches turned away", "why", admission.turned_away.items())
         yield _counters(
-            "turned_away", "Batches turned away unread", "why", admission.turned_away.items()
+            "agent_bytes",
+            "What an agent's events take in the log",
+            "agent",
+            ingest.bytes_of.items(),
         )
         yield _gauge("batches_in_progress", "Batches being taken in", admission.inside)
         yield _gauge("body_bytes", "What their bodies may have in memory", admission.body_bytes)

@@ -9,8 +9,10 @@ import structlog
 
 from collector.ingest.admission import Admission, Room
 from collector.ingest.batch import read_batch
+from collector.ingest.epochs import Epochs
 from collector.ingest.inflate import BodyError, PastLimitError, gunzip
 from collector.ingest.judge import Allows, judge
+from collector.ingest.quota import cost, cost_of_new
 from collector.log.engine import Appended, Batch, Log
 from probes.contract.wire import MAX_PLAIN_BYTES, BatchHeader, Ingested, RefusalReason
 
@@ -30,7 +32,8 @@ class Ingest:
     """The way into the log. Used from one event loop.
 
     ``now_ns`` is the wall clock. The counters only ever grow: ``events`` by what became of them
-    (``accepted``, ``duplicate``, ``refused``, ``missing``), ``refused`` by reason.
+    (``accepted``, ``duplicate``, ``refused``, ``missing``), ``refused`` by reason, ``bytes_of``
+    what each agent's events take in the log.
     """
 
     def __init__(
@@ -40,10 +43,12 @@ class Ingest:
         self._allows = allows
         self.now_ns = now_ns
         self.admission = Admission(room)
+        self._epochs = Epochs(self.admission.room.new_epochs, self.admission.room.epochs)
         self.batches = 0
         self.gaps = 0
         self.events = Counter(dict.fromkeys(("accepted", "duplicate", "refused", "missing"), 0))
         self.refused = Counter(dict.fromkeys(RefusalReason, 0))
+        self.bytes_of: Counter[str] = Counter()
         # Unpacking leaves the interpreter to others; judging does not, so more would not help.
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="ingest")
 
@@ -54,6 +59,7 @@ class Ingest:
 
         Raises:
             BodyError: the body is no batch, too large a one, or another agent's. Nothing was taken.
+            BusyError: the agent has begun too many epochs for another one. Nothing was taken.
             LogError: the log cannot take it now. Nothing was taken.
         """
         size = len(body)
@@ -86,7 +92,39 @@ class Ingest:
             batch = await loop.run_in_executor(
                 self._threads, self._read, agent, body, gzipped, limit
             )
-            return batch, await self._log.append(batch)
+            return batch, await self._store(batch)
+
+    async def _store(self, batch: Batch) -> Appended:
+        """Write it down, within what its agent may have."""
+        agent, quota = batch.source, self.admission.quota
+        if not self._epochs.loaded:
+            self._epochs.load(await self._log.marks())
+        new = not self._epochs.knows(agent, batch.epoch)
+        if new:
+            self._begin(batch)
+        # Before it is written, and given back if it is not: whoever gives up waiting has had it.
+        taken = cost(batch)
+        quota.take(agent, taken)
+        try:
+            appended = await self._log.append(batch)
+        except Exception:
+            quota.give(agent, taken)
+            if new:
+                self._epochs.forget(agent, batch.epoch)
+            raise
+        if new:
+            # Again: another batch of it that came to nothing may have made it forgotten.
+            self._epochs.begin(agent, batch.epoch, batch.ingested_at_ns)
+        stored = cost_of_new(batch, appended) if appended.duplicates else taken
+        quota.give(agent, taken - stored)
+        self.bytes_of[agent] += stored
+        return appended
+
+    def _begin(self, batch: Batch) -> None:
+        found = self._epochs.too_many(batch.source, batch.ingested_at_ns)
+        if found is not None:
+            raise self.admission.busy("epochs", batch.source, *found)
+        self._epochs.begin(batch.source, batch.epoch, batch.ingested_at_ns)
 
     def _read(self, agent: str, body: bytes, gzipped: bool, limit: int) -> Batch:
         # No name for what is unpacked: it is to be gone when its lines are judged.

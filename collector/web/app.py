@@ -5,7 +5,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
@@ -13,7 +13,16 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from collector.web.auth import Gatekeeper, Verifier
-from collector.web.handling import PEER, PRINCIPAL, REQUEST_ID, ROUTE, SERVED, VERSION
+from collector.web.handling import (
+    BODY_TIME,
+    PEER,
+    PRINCIPAL,
+    REQUEST_ID,
+    ROUTE,
+    SERVED,
+    VERSION,
+    BodyTime,
+)
 from collector.web.health import HEALTH, Health
 from collector.web.limits import FailureLimit
 from collector.web.metrics import METRICS, Metrics
@@ -47,6 +56,7 @@ class WebServices:
     proxies: Networks = ()
     metrics_open: bool = False
     https: bool = False
+    body_time: BodyTime = field(default_factory=BodyTime)
 
 
 def build_app(
@@ -63,6 +73,7 @@ def build_app(
         if all(key in known for key in route.needs)
     )
     app[SERVED] = served
+    app[BODY_TIME] = base.body_time
     app[VERSION] = base.health.version
     for key, service in known.items():
         app[key] = service

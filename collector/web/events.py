@@ -10,6 +10,7 @@ from collector.ingest.service import Ingest, WrongAgentError
 from collector.log.engine import LogError, LogFullError
 from collector.web.agents import AGENTS
 from collector.web.handling import ROUTE, principal, read_body, reply
+from collector.web.health import Finding
 from collector.web.problems import Refused, overloaded
 from probes.contract.wire import BATCH_TYPE
 
@@ -18,6 +19,12 @@ INGEST: "web.AppKey[Ingest]" = web.AppKey("ingest", Ingest)
 _ENCODINGS = ("gzip", "identity")
 _LOG_RETRY_S = 5
 _FULL_RETRY_S = 30
+
+
+def finding(ingest: Ingest) -> Finding:
+    """Ingest for the collector's health: an agent past its quota may be in wrong hands."""
+    problems = ingest.admission.told()
+    return Finding(ok=not problems, problems=problems, detail={"batches": ingest.admission.inside})
 
 
 async def take(request: web.Request) -> web.Response:

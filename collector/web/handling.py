@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import msgspec
@@ -24,8 +25,22 @@ SERVED: "web.AppKey[tuple[Route, ...]]" = web.AppKey("served")
 VERSION: "web.AppKey[str]" = web.AppKey("version", str)
 """The collector's."""
 
-BODY_TIMEOUT_S = 30.0
-"""How long the whole body of a request may take to arrive."""
+
+@dataclass(frozen=True, slots=True)
+class BodyTime:
+    """How long the body of a request may take to arrive: ``most_s`` seconds, and never longer than
+    ``grace_s`` and what has come so far would take at ``bytes_per_s``."""
+
+    most_s: float = 30.0
+    grace_s: float = 5.0
+    bytes_per_s: int = 4096
+
+    def until_s(self, received: int) -> float:
+        """When, after the head, something more must have come."""
+        return min(self.most_s, self.grace_s + received / self.bytes_per_s)
+
+
+BODY_TIME: "web.AppKey[BodyTime]" = web.AppKey("body_time", BodyTime)
 
 
 def principal(request: web.Request) -> Principal:
@@ -91,12 +106,15 @@ async def read_body(
     if request.content_length is not None and request.content_length > bound:
         raise too_large
     body = bytearray()
+    time = request.app[BODY_TIME]
+    begun_s = asyncio.get_running_loop().time()
     try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
+        async with asyncio.timeout_at(begun_s + time.until_s(0)) as patience:
             async for chunk in request.content.iter_any():
                 body += chunk
                 if len(body) > bound:
                     raise too_large
+                patience.reschedule(begun_s + time.until_s(len(body)))
     except TimeoutError:
         raise Refused(408, "the body took too long to arrive") from None
     return bytes(body)

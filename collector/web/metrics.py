@@ -40,9 +40,12 @@ class Metrics:
         )
         self.connections_refused = Counter(
             f"{prefix}_connections_refused",
-            "Connections turned away since there were too many",
+            "Connections turned away since there were too many, in all or from one address",
+            ["why"],
             registry=self.registry,
         )
+        for why in ("all", "address"):
+            self.connections_refused.labels(why)
 
 
 METRICS: "web.AppKey[Metrics]" = web.AppKey("metrics", Metrics)

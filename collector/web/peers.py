@@ -16,7 +16,7 @@ def peer_address(remote: str | None, forwarded: Sequence[str], proxies: Networks
     """
     nearest = remote or "unknown"
     hops = [hop.strip() for value in forwarded for hop in value.split(",")]
-    while hops and _is_in(nearest, proxies):
+    while hops and is_in(nearest, proxies):
         address = hops.pop().strip("[]")
         if not _is_address(address):
             break
@@ -32,7 +32,8 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def _is_in(address: str, networks: Networks) -> bool:
+def is_in(address: str, networks: Networks) -> bool:
+    """Whether the address is in one of the networks, as IPv4 also where IPv6 wraps it."""
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:

@@ -13,16 +13,14 @@ import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from collector.web.doors import Doors, Guest
 from collector.web.metrics import METRICS, Metrics
+from collector.web.peers import Networks
 from probes.contract.errors import MailcanaryError
 
 log = structlog.get_logger(__name__)
 
 _TOKEN = re.compile(r"mc1_[A-Za-z0-9_-]*")
-_BUSY = (
-    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n"
-    b"Content-Length: 0\r\n\r\n"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +36,8 @@ class ServerOptions:
     """Where to listen, and how much to put up with.
 
     ``head_s`` is how long a connection may take to send a whole request head, the first one and
-    each that follows; so it is how long an idle connection is kept, too.
+    each that follows; so it is how long an idle connection is kept, too. ``proxies`` are not held
+    to ``connections_per_address``: all come from them.
     """
 
     address: str = "127.0.0.1"
@@ -46,6 +45,8 @@ class ServerOptions:
     certificate: Certificate | None = None
     head_s: float = 30.0
     connections: int = 2000
+    connections_per_address: int = 500
+    proxies: Networks = ()
     shutdown_s: float = 10.0
 
 
@@ -94,15 +95,6 @@ def _load(context: ssl.SSLContext, certificate: Certificate) -> None:
             f"tls: found {certificate.cert} and {certificate.key}: {error}; allowed is a readable "
             "certificate and its key, both PEM"
         ) from None
-
-
-class _TurnAway(asyncio.Protocol):
-    """Answers one connection that it should come back later."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if isinstance(transport, asyncio.Transport):
-            transport.write(_BUSY)
-            transport.close()
 
 
 class _Quiet(logging.Filter):
@@ -188,14 +180,16 @@ async def serving(
 def _factory(
     runner: web.AppRunner, options: ServerOptions, metrics: Metrics
 ) -> Callable[[], asyncio.Protocol]:
-    def protocol() -> asyncio.Protocol:
-        server = runner.server
-        if server is None or len(server.connections) >= options.connections:
-            metrics.connections_refused.inc()
-            return _TurnAway()
-        return server()
-
-    return protocol
+    server = runner.server
+    if server is None:
+        raise RuntimeError("a runner that was set up has a server")
+    doors = Doors(
+        options.connections,
+        options.connections_per_address,
+        options.proxies,
+        lambda why: metrics.connections_refused.labels(why).inc(),
+    )
+    return lambda: Guest(doors, server)
 
 
 async def _listen(

@@ -3,17 +3,21 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import ClientSession
 
-from collector.app import Standing, run, running
+from collector.app import Standing, run, running, server_options, web_services
+from collector.assembly import room_of
 from collector.control.principal import Kind
+from collector.ingest.admission import Room
 from collector.log.engine import Bounds
 from collector.log.sqlite import LogHealth, SqliteLog
-from collector.settings import CollectorSettings
+from collector.settings import CollectorSettings, parse_settings
+from collector.web.handling import BodyTime
 from collector.web.health import Finding
 from collector.web.part_metrics import LogFigures
 from collector.web.server import ServerOptions
@@ -48,9 +52,29 @@ async def test_health_is_told_in_full_to_operators_only(tmp_path: Path) -> None:
             assert await answer.json() == {"status": "ok"}
         async with client.get("/api/v1/health", headers=ann) as answer:
             report = await answer.json()
-        assert set(report["parts"]) == {"agents", "config", "consumers", "log"}
+        assert set(report["parts"]) == {"agents", "config", "consumers", "ingest", "log"}
         revision = parts.config.in_force.revision
         assert report["parts"]["config"]["detail"]["revision"] == revision
+
+
+async def test_the_settings_bounds_are_those_in_force(tmp_path: Path) -> None:
+    settings = CollectorSettings(version=1)
+    async with collector(tmp_path) as (parts, _, _):
+        assert parts.ingest.admission.room == Room()
+        assert web_services(parts, Standing(), "1").body_time == BodyTime()
+    assert server_options(settings) == ServerOptions()
+    text = (
+        "version: 1\nproxies: [192.0.2.1]\n"
+        "listen: {connections_per_address: 7, body: 9s, body_rate: 11}\n"
+        "limits: {agent_mb_per_hour: 3, new_epochs_per_day: 4, epochs: 5}\n"
+    )
+    other = parse_settings("c.yaml", text)
+    assert room_of(other) == Room(bytes_per_hour=3 << 20, new_epochs=4, epochs=5)
+    options = server_options(other)
+    assert (options.connections_per_address, options.proxies) == (7, other.proxies)
+    async with collector(tmp_path) as (parts, _, _):
+        base = web_services(replace(parts, settings=other), Standing(), "1")
+        assert base.body_time == BodyTime(9.0, bytes_per_s=11)
 
 
 async def test_a_bad_file_shows_in_health_with_the_lines_of_check(tmp_path: Path) -> None:

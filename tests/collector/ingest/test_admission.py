@@ -25,7 +25,7 @@ def test_an_agent_has_so_many_places_and_gets_them_back() -> None:
     assert admission.inside == admission.body_bytes == 0
     with admission.place("sfo", 1):
         pass
-    assert admission.turned_away == {"agent": 1, "rate": 0, "places": 0, "bytes": 0}
+    assert {why: count for why, count in admission.turned_away.items() if count} == {"agent": 1}
 
 
 def test_all_together_have_so_many_places() -> None:
@@ -83,6 +83,27 @@ def test_a_minutes_worth_at_once_and_then_at_the_rate() -> None:
     assert sent() == 1
     clock.advance(1000)
     assert sent() == 6
+
+
+def test_who_is_past_its_quota_is_turned_away_and_told_for_a_while() -> None:
+    clock = HandClock()
+    admission = Admission(Room(bytes_per_hour=3600), clock.monotonic)
+    admission.quota.take("sfo", 3700)
+    assert admission.told() == []
+    with pytest.raises(BusyError, match="more than 3600 bytes of sfo within an hour") as caught:
+        admission.place("sfo", 1).__enter__()
+    assert caught.value.mine
+    assert 100 <= caught.value.retry_after_s <= 101
+    assert admission.turned_away["quota"] == 1
+    with admission.place("fra", 1):
+        pass
+    clock.advance(102)
+    with admission.place("sfo", 1):
+        pass
+    [told] = admission.told()
+    assert told.startswith("agent sfo is turned away: more than 3600 bytes")
+    clock.advance(900)
+    assert admission.told() == []
 
 
 def test_what_was_turned_away_counts_against_no_rate() -> None:

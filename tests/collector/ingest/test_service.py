@@ -8,9 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from collector.ingest.admission import Room
+from collector.ingest.admission import BusyError, Room
 from collector.ingest.inflate import BodyError, BodyTooLargeError, PastLimitError
 from collector.ingest.metrics import IngestCollector
+from collector.ingest.quota import EVENT_BYTES
 from collector.ingest.service import Ingest, WrongAgentError
 from collector.log.engine import LogError
 from probes.contract.events import encode
@@ -91,6 +92,7 @@ async def test_duplicates_gaps_and_refusals_are_told_and_counted(tmp_path: Path)
             "events_total|missing": 4,
             "refused_events_total|invalid": 2,
             "refused_events_total|wrong-agent": 1,
+            "agent_bytes_total|sfo": ingest.bytes_of["sfo"],
         }
 
 
@@ -159,6 +161,53 @@ async def test_a_log_that_is_closed_takes_nothing_and_the_memory_comes_back(tmp_
             await take(ingest, packed(lines(1, 1)))
         assert ingest.admission.memory.free == ingest.admission.memory.total
         assert sample(ingest) == {}
+
+
+async def test_duplicates_cost_no_quota_and_new_events_do(tmp_path: Path) -> None:
+    async with running(tmp_path, Room(bytes_per_hour=10_000)) as (ingest, _):
+        size = sum(map(len, lines(1, 2)))
+        for _ in range(50):
+            await take(ingest, packed(lines(1, 2)))
+        assert ingest.bytes_of["sfo"] == size + 2 * EVENT_BYTES
+        assert ingest.admission.quota.wait_s("sfo") < 0
+        await take(ingest, packed([*lines(2, 2), *lines(3, 30)], 2))
+        assert ingest.bytes_of["sfo"] == sum(map(len, lines(1, 30))) + 30 * EVENT_BYTES
+        assert ingest.admission.quota.wait_s("sfo") > 0
+        with pytest.raises(BusyError, match="more than 10000 bytes of sfo"):
+            ingest.admission.place("sfo", 1).__enter__()
+
+
+async def test_what_the_log_did_not_take_costs_nothing_and_begins_no_epoch(tmp_path: Path) -> None:
+    async with running(tmp_path, Room(bytes_per_hour=100, new_epochs=2)) as (ingest, log):
+        await take(ingest, packed(lines(1, 1)))
+        await log.close()
+        before_s = ingest.admission.quota.wait_s("sfo")
+        for epoch in ("e2", "e3", "e4"):
+            with pytest.raises(LogError):
+                await take(ingest, packed(lines(1, 1), epoch=epoch))
+        assert ingest.admission.quota.wait_s("sfo") <= before_s + 1e-3
+        assert ingest.admission.turned_away["epochs"] == 0
+
+
+async def test_epochs_are_bounded_also_after_a_restart(tmp_path: Path) -> None:
+    room = Room(new_epochs=3)
+    async with running(tmp_path, room) as (ingest, _):
+        for epoch in ("e1", "e2"):
+            await take(ingest, packed(lines(1, 1), epoch=epoch))
+    async with running(tmp_path, room) as (ingest, log):
+        await take(ingest, packed(lines(1, 1), epoch="e3"))
+        with pytest.raises(BusyError, match="3 epochs of sfo that began within a day") as caught:
+            await take(ingest, packed(lines(1, 1), epoch="e4"))
+        assert caught.value.mine
+        assert caught.value.retry_after_s == 86_400
+        assert len(await log.marks()) == 3
+        # Those that it has go on, and so do other agents.
+        assert (await take(ingest, packed(lines(2, 2), 2))).accepted == 1
+        fra = packed(lines(1, 1, "fra"), agent="fra")
+        assert (await ingest.take("fra", fra, gzipped=True, received_ns=1)).accepted == 1
+        assert ingest.admission.told() == [
+            "agent sfo is turned away: 3 epochs of sfo that began within a day"
+        ]
 
 
 PARTS = st.one_of(

@@ -18,7 +18,9 @@ from collector.ingest.metrics import IngestCollector
 from collector.ingest.service import Ingest
 from collector.log.sqlite import SqliteLog
 from collector.web.agents import AGENTS
-from collector.web.events import INGEST
+from collector.web.app import WebServices
+from collector.web.events import INGEST, finding
+from collector.web.handling import BodyTime
 from collector.web.openapi import document
 from collector.web.routes import ROUTES
 from probes.contract.wire import (
@@ -51,12 +53,12 @@ DESCRIBED = document(ROUTES, "1.2.3")["paths"][URL]["post"]["responses"]
 
 @contextlib.asynccontextmanager
 async def serving(
-    directory: Path, room: Room | None = None
+    directory: Path, room: Room | None = None, base: WebServices | None = None
 ) -> AsyncIterator[tuple[ClientSession, Ingest, SqliteLog]]:
     """A server that takes events into a log on the disk."""
     async with (
         running(directory, room) as (ingest, log),
-        started({INGEST: ingest}) as client,
+        started({INGEST: ingest}, base=base) as client,
     ):
         yield client, ingest, log
 
@@ -166,11 +168,12 @@ async def test_a_batch_of_another_agent_is_refused(tmp_path: Path) -> None:
         assert await log.marks() == {}
 
 
+@pytest.mark.parametrize("time", [BodyTime(most_s=0.1), BodyTime(grace_s=0.1)])
 async def test_a_body_that_never_ends_is_given_up_and_leaves_its_place(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, time: BodyTime
 ) -> None:
-    monkeypatch.setattr("collector.web.handling.BODY_TIMEOUT_S", 0.1)
-    async with serving(tmp_path, Room(per_agent=1)) as (client, ingest, _):
+    base = web_services(body_time=time)
+    async with serving(tmp_path, Room(per_agent=1), base) as (client, ingest, _):
         reader, writer = await slow(client, "agent-sfo", b"\x1f")
         assert (await reader.readline()).startswith(b"HTTP/1.1 408 ")
         assert ingest.admission.inside == 0
@@ -242,6 +245,44 @@ async def test_too_many_batches_a_minute_are_told_when_to_come_again(tmp_path: P
         await problem(response, 429)
         assert 1 <= int(response.headers["Retry-After"]) <= 30
         assert (await log.marks())["sfo", "e1"].high_water == 2
+
+
+async def test_an_agent_past_its_quota_waits_and_the_operator_is_told(tmp_path: Path) -> None:
+    base = web_services()
+    async with serving(tmp_path, Room(bytes_per_hour=10_000), base) as (client, ingest, log):
+        base.health.add("ingest", lambda: finding(ingest))
+        assert base.health.report(whole=False).status == "ok"
+        assert (await post(client, packed(lines(1, 50)))).status == 200
+        # Not a byte of its body was sent, and it is answered.
+        reader, writer = await slow(client, "agent-sfo")
+        answer = await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+        assert answer.startswith(b"HTTP/1.1 429 ")
+        refused = await post(client, packed(lines(51, 51), 51))
+        told = await problem(refused, 429)
+        assert told.detail == (
+            "found more than 10000 bytes of sfo within an hour, which is all that is allowed"
+        )
+        assert 1 <= int(refused.headers["Retry-After"]) <= 86_400
+        fra = {**bearer("agent-fra"), **GZIP}
+        other = await client.post(URL, data=packed(lines(1, 1, "fra"), agent="fra"), headers=fra)
+        assert other.status == 200
+        assert (await log.marks())["sfo", "e1"].high_water == 50
+        report = base.health.report(whole=True)
+        assert report.parts is not None
+        assert report.status == "degraded"
+        assert "agent sfo is turned away" in report.parts["ingest"].problems[0]
+
+
+async def test_an_agent_with_too_many_epochs_waits(tmp_path: Path) -> None:
+    async with serving(tmp_path, Room(new_epochs=1)) as (client, ingest, log):
+        assert (await post(client, packed(lines(1, 1)))).status == 200
+        response = await post(client, packed(lines(1, 1), epoch="e2"))
+        told = await problem(response, 429)
+        assert "1 epochs of sfo that began within a day" in str(told.detail)
+        assert response.headers["Retry-After"] == "86400"
+        assert set(await log.marks()) == {("sfo", "e1")}
+        assert ingest.admission.turned_away["epochs"] == 1
 
 
 async def test_a_log_that_takes_nothing_is_told_and_says_when_to_come_again(

@@ -14,7 +14,7 @@ from aiohttp import ClientSession, web
 from collector.control.principal import Kind
 from collector.control.tokens import Tokens
 from collector.web.app import WebServices, build_app
-from collector.web.handling import read_json, reply
+from collector.web.handling import BodyTime, read_json, reply
 from collector.web.limits import FailureLimit
 from collector.web.route import Route
 from collector.web.server import Certificate, ServerOptions, Serving, serving
@@ -73,14 +73,50 @@ async def test_a_head_that_never_ends_is_cut_off() -> None:
             await writer.wait_closed()
 
 
-async def test_a_body_that_never_ends_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("collector.web.handling.BODY_TIMEOUT_S", 0.1)
-    async with listening(ServerOptions(port=0)) as server:
-        head = (
-            b"POST /echo HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer operator-ann\r\n"
-            b"Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
-        )
-        assert (await _exchange(server.port, head)).startswith(b"HTTP/1.1 408 ")
+POST = (
+    b"POST /echo HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer operator-ann\r\n"
+    b"Content-Type: application/json\r\nContent-Length: 100\r\nConnection: close\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize("time", [BodyTime(most_s=0.1), BodyTime(grace_s=0.1)])
+async def test_a_body_that_never_ends_is_cut_off(time: BodyTime) -> None:
+    async with listening(ServerOptions(port=0), web_services(body_time=time)) as server:
+        assert (await _exchange(server.port, POST + b"{")).startswith(b"HTTP/1.1 408 ")
+
+
+async def test_a_body_that_drips_is_cut_off_long_before_its_time_is_over() -> None:
+    drips = web_services(body_time=BodyTime(most_s=3600.0, grace_s=0.2, bytes_per_s=1000))
+    async with listening(ServerOptions(port=0), drips) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(POST)
+        got = b""
+        with contextlib.suppress(ConnectionError):
+            # A byte now and then does not keep it: they would last for ever.
+            while not got:
+                writer.write(b" ")
+                with contextlib.suppress(TimeoutError):
+                    got = await asyncio.wait_for(reader.readline(), 0.05)
+        assert got.startswith(b"HTTP/1.1 408 ")
+        writer.close()
+
+
+async def test_a_body_that_is_fast_enough_may_take_longer_than_the_grace() -> None:
+    base = web_services(body_time=BodyTime(grace_s=0.1, bytes_per_s=1))
+    async with listening(ServerOptions(port=0), base) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        # Fifty bytes are good for fifty seconds, so nothing comes of waiting past the grace.
+        writer.write(POST + b'{"a":"' + b"b" * 44)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reader.read(1), 0.3)
+        writer.write(b"b" * 48 + b'"}')
+        assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+        writer.close()
+
+
+def test_how_long_a_body_may_take() -> None:
+    time = BodyTime(most_s=30.0, grace_s=5.0, bytes_per_s=1000)
+    assert [time.until_s(received) for received in (0, 2000, 25_000, 90_000)] == [5, 7, 30, 30]
 
 
 async def test_a_huge_head_is_refused() -> None:
@@ -104,9 +140,57 @@ async def test_too_many_connections_are_turned_away_and_the_rest_served() -> Non
         assert b"Retry-After: 5" in got
         assert (await client.get("/nothing")).status == 404
     refused = base.metrics.registry.get_sample_value(
-        "mailcanary_collector_http_connections_refused_total"
+        "mailcanary_collector_http_connections_refused_total", {"why": "all"}
     )
     assert refused == 1
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_too_many_connections_of_one_address_keep_no_other_out(
+    tmp_path: Path, tls: bool
+) -> None:
+    base = web_services()
+    authority = trustme.CA()
+    trusted = ssl.create_default_context()
+    authority.configure_trust(trusted)
+    certificate = _certificate(tmp_path, authority, "127.0.0.1") if tls else None
+    options = ServerOptions(port=0, connections_per_address=2, certificate=certificate)
+    get = b"GET /nothing HTTP/1.1\r\nHost: a\r\n"
+
+    async def connect(source: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", server.port, local_addr=(source, 0), ssl=trusted if tls else None
+        )
+        return reader, writer
+
+    async def status(source: str) -> bytes:
+        reader, writer = await connect(source)
+        with contextlib.suppress(ConnectionError):
+            writer.write(get + b"Connection: close\r\n\r\n")
+        answer = await reader.read()
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+        return answer.split()[1]
+
+    async with listening(options, base) as server:
+        held = [await connect("127.0.0.2") for _ in range(2)]
+        for reader, writer in held:
+            writer.write(get + b"\r\n")
+            assert (await reader.readline()).split()[1] == b"404"
+        assert await status("127.0.0.2") == b"503"
+        assert await status("127.0.0.3") == b"404"
+        for _, writer in held:
+            writer.close()
+            await writer.wait_closed()
+        async with asyncio.timeout(10):
+            while await status("127.0.0.2") != b"404":
+                pass
+    count = base.metrics.registry.get_sample_value(
+        "mailcanary_collector_http_connections_refused_total", {"why": "address"}
+    )
+    assert count is not None
+    assert count >= 1
 
 
 async def test_bad_tokens_are_limited_by_address_and_good_ones_never() -> None:

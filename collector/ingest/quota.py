@@ -1,0 +1,60 @@
+"""How many bytes an agent may put into the log, so that none pushes the others' history out."""
+
+import time
+from collections.abc import Callable
+
+from collector.log.engine import Appended, Batch
+
+_HOUR_S = 3600.0
+EVENT_BYTES = 128
+"""What an event takes on the disk besides its own length, at most: its row, kind and cursor."""
+
+
+class ByteQuota:
+    """A token bucket for each agent: an hour's worth at once, and then at that rate.
+
+    Paid in arrears: who is not in debt may send a batch, whatever its size, and waits afterwards.
+    So what a batch unpacks to need not be known before it is read, and the debt is at most what the
+    batches of one agent that are under way hold. Buckets begin full with every start.
+    """
+
+    def __init__(
+        self, bytes_per_hour: int, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.bytes_per_hour = bytes_per_hour
+        self._monotonic = monotonic
+        self._full_s: dict[str, float] = {}
+        """When each one's bucket is full again: those that are full need no entry."""
+
+    def wait_s(self, agent: str) -> float:
+        """In how many seconds the agent may send; 0 or less when it may now."""
+        return self._full_s.get(agent, 0.0) - self._monotonic() - _HOUR_S
+
+    def take(self, agent: str, amount: int) -> None:
+        """Count ``amount`` bytes against the agent."""
+        now_s = self._monotonic()
+        full_s = max(now_s, self._full_s.get(agent, now_s))
+        self._full_s[agent] = full_s + amount * _HOUR_S / self.bytes_per_hour
+
+    def give(self, agent: str, amount: int) -> None:
+        """Give back what was taken for nothing."""
+        self._full_s[agent] -= amount * _HOUR_S / self.bytes_per_hour
+
+
+def cost(batch: Batch) -> int:
+    """The bytes that a batch takes in the log when all of it is new."""
+    return _cost(batch, len(batch.items), len(batch.dead))
+
+
+def cost_of_new(batch: Batch, appended: Appended) -> int:
+    """The bytes that were new; duplicates, which stand first, take none."""
+    return _cost(batch, appended.accepted, appended.refused)
+
+
+def _cost(batch: Batch, items: int, dead: int) -> int:
+    size = sum(len(item.body) for item in batch.items[len(batch.items) - items :])
+    size += sum(
+        len(letter.body) + len(letter.refusal.detail)
+        for letter in batch.dead[len(batch.dead) - dead :]
+    )
+    return size + (items + dead) * EVENT_BYTES
