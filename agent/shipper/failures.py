@@ -37,7 +37,7 @@ _BY_STATUS: dict[int, Fate] = {
     404: Fate.STOP,
     405: Fate.STOP,
     407: Fate.STOP,
-    408: Fate.RETRY,
+    408: Fate.SMALLER,
     409: Fate.RETRY,
     410: Fate.STOP,
     411: Fate.STOP,
