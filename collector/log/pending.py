@@ -124,7 +124,7 @@ class Pending:
             for part in _parts(run):
                 chunk = pack(self.cursor, at_ns, origin.id, part)
                 self.chunks.append(chunk)
-                self.bytes += len(chunk.bodies) + len(chunk.kinds)
+                self.bytes += len(chunk.content)
                 self.cursor += chunk.events
                 self.entries += chunk.events
                 last = self.last_entry = self.cursor - 1

@@ -80,7 +80,7 @@ class Reader:
                     for chunk in chunks:
                         found = rows.unpack(chunk, *names[chunk.origin])
                         entries.extend(found[max(0, following - chunk.cursor) :])
-                        total += len(chunk.bodies)
+                        total += chunk.length
                         following = chunk.cursor + chunk.events
                 except (KeyError, TypeError, ValueError) as error:
                     raise DamagedError(str(error)) from error

@@ -1,6 +1,7 @@
 """What a segment's rows mean: chunks of events, dead letters, gaps, and how far each source is."""
 
 import sqlite3
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -13,15 +14,19 @@ _kinds_decoder = msgspec.json.Decoder(list[str])
 
 
 class Chunk(NamedTuple):
-    """A row of ``chunks``, its columns in their order."""
+    """A row of ``chunks``, its columns in their order.
+
+    ``content`` is a JSON list of the events' kinds and then the events, a line each: ``length``
+    bytes, packed by zlib where that is shorter.
+    """
 
     cursor: int
     events: int
     ingested_at_ns: int
     origin: int
     first_seq: int
-    kinds: str
-    bodies: bytes
+    length: int
+    content: bytes
 
 
 class Dead(NamedTuple):
@@ -50,6 +55,9 @@ SKIPPED = "skipped"
 DAMAGE = "damage"
 _ROWS = 64
 """How many chunks go into one statement."""
+_PACKED_FROM = 1024
+"""Shorter content stands as it is: to begin packing takes longer than so much is worth."""
+_LEVEL = 1
 
 
 @dataclass(slots=True)
@@ -79,11 +87,29 @@ def pack(cursor: int, at_ns: int, origin: int, items: Sequence[Item]) -> Chunk:
     Raises:
         ValueError: one of them is not a single line.
     """
-    bodies = b"\n".join([item.body for item in items])
-    if bodies.count(b"\n") != len(items) - 1:
+    kinds = msgspec.json.encode([item.kind for item in items])
+    plain = b"\n".join([kinds, *(item.body for item in items)])
+    if plain.count(b"\n") != len(items):
         raise ValueError("found an event of several lines, allowed is one line each")
-    kinds = msgspec.json.encode([item.kind for item in items]).decode()
-    return Chunk(cursor, len(items), at_ns, origin, items[0].seq, kinds, bodies)
+    content = (
+        plain if len(plain) < _PACKED_FROM else min(zlib.compress(plain, _LEVEL), plain, key=len)
+    )
+    return Chunk(cursor, len(items), at_ns, origin, items[0].seq, len(plain), content)
+
+
+def _plain(chunk: Chunk) -> bytes:
+    if len(chunk.content) == chunk.length:
+        return chunk.content
+    stream = zlib.decompressobj()
+    try:
+        # Nonsense in a damaged file must not unpack into all of the memory.
+        plain = stream.decompress(chunk.content, chunk.length)
+    except zlib.error as error:
+        raise ValueError(f"found {error}, allowed is what zlib has packed") from error
+    # What is left is the checksum.
+    if len(plain) != chunk.length or stream.decompress(stream.unconsumed_tail, 1) or not stream.eof:
+        raise ValueError(f"found {len(plain)} bytes or more, allowed are {chunk.length}")
+    return plain
 
 
 def unpack(chunk: Chunk, source: str, epoch: str) -> list[Entry]:
@@ -92,8 +118,8 @@ def unpack(chunk: Chunk, source: str, epoch: str) -> list[Entry]:
     Raises:
         ValueError: its parts do not agree.
     """
-    kinds = _kinds_decoder.decode(chunk.kinds)
-    bodies = bytes(chunk.bodies).split(b"\n")
+    listed, *bodies = _plain(chunk).split(b"\n")
+    kinds = _kinds_decoder.decode(listed)
     if not chunk.events == len(kinds) == len(bodies):
         raise ValueError(
             f"{chunk.events} events, {len(kinds)} kinds and {len(bodies)} bodies, "
@@ -116,19 +142,20 @@ def unpack(chunk: Chunk, source: str, epoch: str) -> list[Entry]:
 # up the interpreter's lock for every row, and waits up to 5 ms for it while the event loop is busy.
 
 _HEADS = """
-SELECT json_group_array(json_array(cursor, events, length(bodies))) FROM (
-    SELECT cursor, events, bodies FROM chunks
+SELECT json_group_array(json_array(cursor, events, length)) FROM (
+    SELECT cursor, events, length FROM chunks
     WHERE cursor >= coalesce((SELECT max(cursor) FROM chunks WHERE cursor <= ?), 0)
     ORDER BY cursor LIMIT 256
 )
 """
 _CHUNKS = """
-SELECT json_group_array(json_array(cursor, events, ingested_at_ns, origin, first_seq, kinds)),
-    CAST(group_concat(CAST(bodies AS TEXT), char(10)) AS BLOB)
+SELECT json_group_array(
+    json_array(cursor, events, ingested_at_ns, origin, first_seq, length, length(content))
+), group_concat(hex(content), '')
 FROM (SELECT * FROM chunks WHERE cursor BETWEEN ? AND ? ORDER BY cursor)
 """
 _heads_decoder = msgspec.json.Decoder(list[tuple[int, int, int]])
-_rows_decoder = msgspec.json.Decoder(list[tuple[int, int, int, int, int, str]])
+_rows_decoder = msgspec.json.Decoder(list[tuple[int, int, int, int, int, int, int]])
 
 
 def read_chunks(connection: sqlite3.Connection, cursor: int, events: int, size: int) -> list[Chunk]:
@@ -150,16 +177,16 @@ def read_chunks(connection: sqlite3.Connection, cursor: int, events: int, size: 
             break
     if not wanted:
         return []
-    described, bodies = connection.execute(_CHUNKS, (wanted[0], wanted[-1])).fetchone()
-    found = sorted(_rows_decoder.decode(described))
-    lines = bodies.split(b"\n")
-    if [row[0] for row in found] != wanted or sum(row[1] for row in found) != len(lines):
-        raise ValueError(f"found {len(lines)} bodies, allowed are as many as there are events")
+    described, joined = connection.execute(_CHUNKS, (wanted[0], wanted[-1])).fetchone()
+    found = _rows_decoder.decode(described)
+    contents = bytes.fromhex(joined or "")
+    if [row[0] for row in found] != wanted or sum(row[-1] for row in found) != len(contents):
+        raise ValueError(f"found {len(found)} rows, allowed are {len(wanted)}, in order")
     chunks = []
     at = 0
     for row in found:
-        chunks.append(Chunk(*row, bodies=b"\n".join(lines[at : at + row[1]])))
-        at += row[1]
+        chunks.append(Chunk(*row[:-1], content=contents[at : at + row[-1]]))
+        at += row[-1]
     return chunks
 
 

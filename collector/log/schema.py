@@ -1,6 +1,6 @@
 """A segment's tables, how its file is opened, and what SQLite's errors mean.
 
-Consecutive events of a source lie in one row, a chunk: their JSON lines joined as they came. A row
+Consecutive events of a source lie in one row, a chunk: their JSON lines, packed together. A row
 per event would give up the interpreter's lock, and wait for it again, with every single event.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from collector.log import files
 from collector.log.engine import LogError, LogFullError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 PAGE_BYTES = 16384
 JOURNAL_BYTES = 32 << 20
 """What the journal (``-wal``) is cut back to when it was longer."""
@@ -29,10 +29,12 @@ CREATE TABLE origins (
     last_at_ns INTEGER NOT NULL, UNIQUE (source, epoch)
 );
 -- Events with the cursors from cursor on and the numbers from first_seq on, each one more than
--- the one before: kinds is a JSON list of their kinds, bodies their JSON, one per line.
+-- the one before: content is a JSON list of their kinds and then their JSON, a line each, length
+-- bytes in all, and packed by zlib where it is shorter than that.
 CREATE TABLE chunks (
     cursor INTEGER PRIMARY KEY, events INTEGER NOT NULL, ingested_at_ns INTEGER NOT NULL,
-    origin INTEGER NOT NULL, first_seq INTEGER NOT NULL, kinds TEXT NOT NULL, bodies BLOB NOT NULL
+    origin INTEGER NOT NULL, first_seq INTEGER NOT NULL, length INTEGER NOT NULL,
+    content BLOB NOT NULL
 );
 CREATE TABLE dead (
     cursor INTEGER PRIMARY KEY, ingested_at_ns INTEGER NOT NULL, origin INTEGER NOT NULL,

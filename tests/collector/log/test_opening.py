@@ -112,7 +112,7 @@ async def test_what_can_be_read_of_a_damaged_newest_segment_stays(tmp_path: Path
     kept = await everything(log)
     seqs = {entry.seq for entry in kept}
     assert set(kept) < set(before)
-    assert len(kept) > 1000
+    assert len(kept) >= 1000
     missing = {n for _, _, gap in await log.gaps() for n in range(gap.first_seq, gap.last_seq + 1)}
     mark = (await log.marks())["fra", "e1"]
     assert seqs | missing == set(range(1, mark.high_water + 1))
@@ -146,7 +146,7 @@ async def test_damage_inside_a_finished_segment_costs_what_is_damaged(
             await log.append(batch(first, first + 99, padding=600))
         await log.run(lambda store: store.roll())
     segment = log._store.view.segments[index].file
-    overwrite(segment, 0.4, 0.5)
+    overwrite(segment, 0.6, 0.65)
     seqs = {entry.seq for entry in await everything(log)}
     missing = {n for _, _, gap in await log.gaps() for n in range(gap.first_seq, gap.last_seq + 1)}
     assert seqs | missing == set(range(1, 6001))
@@ -190,7 +190,7 @@ async def test_a_newer_version_s_log_is_refused(tmp_path: Path, which: int) -> N
     connection.execute("PRAGMA user_version=99")
     connection.close()
     before = segments[which].read_bytes()
-    with pytest.raises(LogError, match="found schema version 99, allowed is 1"):
+    with pytest.raises(LogError, match="found schema version 99, allowed is 2"):
         SqliteLog.open(tmp_path)
     assert segments[which].read_bytes() == before
     assert files.list_damaged(tmp_path) == []

@@ -46,7 +46,7 @@ def test_a_whole_log_is(whole: Path) -> None:
         ("UPDATE chunks SET cursor=12 WHERE cursor=11", "cursor 13: found twice"),
         ("UPDATE chunks SET events=1 WHERE first_seq=15", "found 1 events, 2 kinds and 2 bodies"),
         (
-            "UPDATE chunks SET bodies=CAST(replace(bodies,'{','[') AS BLOB)",
+            "UPDATE chunks SET content=CAST(replace(content,'{','[') AS BLOB)",
             "allowed is an event of kind tick",
         ),
         ("UPDATE chunks SET origin=7 WHERE first_seq=15", "origins[7]: found nothing"),
@@ -60,7 +60,7 @@ def test_a_whole_log_is(whole: Path) -> None:
         ("UPDATE meta SET value='9' WHERE key='entries_before'", "meta.entries_before: found 9"),
         ("DELETE FROM meta WHERE key='first'", "allowed is a segment that can be read"),
         ("DROP TABLE dead", "allowed is a segment that can be read"),
-        ("PRAGMA user_version=2", "user_version: found 2, allowed is 1"),
+        ("PRAGMA user_version=3", "user_version: found 3, allowed is 2"),
     ],
 )
 def test_each_fault_is_told(whole: Path, change: str, told: str) -> None:
