@@ -2,8 +2,8 @@
 
 import sys
 
-from tests.fleet_simulation.report import failures
+from tests.fleet_simulation.report import SCHEDULES
 from tests.simulation.__main__ import run
 
 if __name__ == "__main__":
-    sys.exit(run("python -m tests.fleet_simulation", failures))
+    sys.exit(run("python -m tests.fleet_simulation", SCHEDULES))

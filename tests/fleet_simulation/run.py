@@ -1,10 +1,7 @@
 """Plays one schedule: agents, network and collector until everything is over and settled."""
 
 import asyncio
-import contextlib
-import logging
 import shutil
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path as FilePath
@@ -20,6 +17,7 @@ from tests.fleet_simulation.sink import Sink
 from tests.fleet_simulation.sources import Source
 from tests.fleet_simulation.wire import Line
 from tests.fleet_simulation.world import Mortal, World
+from tests.simulation.logs import logging_to
 from tests.simulation.loop import VirtualLoop
 
 SETTLED_S = 1200.0
@@ -131,20 +129,6 @@ class Fleet:
         await sink.caught_up.wait()
 
 
-@contextlib.contextmanager
-def _logging_to(take: Callable[[Any, str, Any], Any]) -> Iterator[None]:
-    before = structlog.get_config()
-    structlog.configure(
-        processors=[take],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-        cache_logger_on_first_use=False,
-    )
-    try:
-        yield
-    finally:
-        structlog.configure(**before)
-
-
 def play(scenario: Scenario, directory: FilePath) -> Record:
     """Play a schedule; what it leaves."""
     loop = VirtualLoop()
@@ -159,5 +143,5 @@ def play(scenario: Scenario, directory: FilePath) -> Record:
             fleet.append(Fleet(scenario, directory, loop))
             return await fleet[0].run()
 
-        with _logging_to(take_log):
+        with logging_to(take_log):
             return runner.run(main())

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.fleet_simulation.broken import BROKEN, WHERE
-from tests.fleet_simulation.report import failures
+from tests.fleet_simulation.report import SCHEDULES
 from tests.fleet_simulation.scenario import draw
 
 WITHIN = 500
@@ -14,4 +14,4 @@ def test_what_is_broken_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) ->
     can_show = WHERE.get(name)
     seeds = [seed for seed in range(WITHIN) if can_show is None or can_show(draw(seed))]
     BROKEN[name](monkeypatch)
-    assert next(failures(seeds[:36]), None) is not None
+    assert next(SCHEDULES.failures(seeds[:36]), None) is not None

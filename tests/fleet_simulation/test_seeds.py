@@ -4,24 +4,24 @@ from collections import Counter
 
 import pytest
 
-from tests.fleet_simulation.report import failures, known_seeds, played, trace_of
+from tests.fleet_simulation.report import KNOWN_SEEDS, SCHEDULES, trace_of
 
 COUNT, PARTS = 96, 4
 
 
 @pytest.mark.parametrize("part", range(PARTS))
 def test_schedules_end_well(part: int) -> None:
-    assert not [str(failure) for failure in failures(range(part, COUNT, PARTS))]
+    assert not [str(failure) for failure in SCHEDULES.failures(range(part, COUNT, PARTS))]
 
 
 def test_schedules_that_once_ended_badly_end_well() -> None:
-    assert not [str(failure) for failure in failures(known_seeds())]
+    assert not [str(failure) for failure in SCHEDULES.failures(KNOWN_SEEDS)]
 
 
 def test_the_same_seed_gives_the_same_schedule() -> None:
     traces = []
     for _ in range(2):
-        with played(6) as record:
+        with SCHEDULES.played(6) as record:
             traces.append(trace_of(record))
     assert traces[0] == traces[1]
     assert len(traces[0].splitlines()) > 50
@@ -37,7 +37,7 @@ def test_schedules_reach_what_they_are_about() -> None:
         "events were refused", "rollup: ", "not written", "revision 2",
     )  # fmt: skip
     for seed in range(300, 340):
-        with played(seed) as record:
+        with SCHEDULES.played(seed) as record:
             trace = trace_of(record)
         told.update(word for word in words if word in trace)
     assert set(told) == set(words)

@@ -3,9 +3,10 @@
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
-from tests.simulation.report import Failure, failures
+from tests.simulation.report import SCHEDULES
+from tests.simulation.seeds import Schedules
 
 
 def _seeds(text: str) -> range:
@@ -13,14 +14,14 @@ def _seeds(text: str) -> range:
     return range(int(first), int(last if dash else first) + 1)
 
 
-def run(prog: str, failures: Callable[[Iterable[int]], Iterator[Failure]]) -> int:
+def run(prog: str, schedules: Schedules[Any]) -> int:
     """Run what the command line says; gives 1 when a schedule ended wrongly."""
     parser = argparse.ArgumentParser(prog=prog)
     parser.add_argument("--seeds", type=_seeds, default=range(1000), metavar="FIRST-LAST")
     parser.add_argument("--trace", action="store_true", help="print everything that happened")
     options = parser.parse_args()
     began, failed = time.monotonic(), 0
-    for failure in failures(options.seeds):
+    for failure in schedules.failures(options.seeds):
         failed += 1
         text = str(failure) if options.trace else f"seed {failure.seed}: {failure.findings[0]}"
         sys.stdout.write(f"{text}\n")
@@ -31,4 +32,4 @@ def run(prog: str, failures: Callable[[Iterable[int]], Iterator[Failure]]) -> in
 
 
 if __name__ == "__main__":
-    sys.exit(run("python -m tests.simulation", failures))
+    sys.exit(run("python -m tests.simulation", SCHEDULES))

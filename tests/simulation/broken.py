@@ -96,30 +96,26 @@ def measures_by_the_wall_clock(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(arrivals, "elapsed", by_wall)
 
 
-def believes_forgeries(patch: pytest.MonkeyPatch) -> None:
-    """Does not mind a wrong signature."""
+def _taken_for_genuine(patch: pytest.MonkeyPatch, mistaken: Judgement) -> None:
     judge = arrivals.read_token
 
     def credulous(*args: Any, **kwargs: Any) -> Any:
         found = judge(*args, **kwargs)
-        if found is not None and found[0] is Judgement.FORGED:
+        if found is not None and found[0] is mistaken:
             return Judgement.GENUINE, found[1]
         return found
 
     patch.setattr(take, "read_token", credulous)
+
+
+def believes_forgeries(patch: pytest.MonkeyPatch) -> None:
+    """Does not mind a wrong signature."""
+    _taken_for_genuine(patch, Judgement.FORGED)
 
 
 def takes_replays(patch: pytest.MonkeyPatch) -> None:
     """Does not mind which mailbox a canary was sent to."""
-    judge = arrivals.read_token
-
-    def credulous(*args: Any, **kwargs: Any) -> Any:
-        found = judge(*args, **kwargs)
-        if found is not None and found[0] is Judgement.REPLAYED:
-            return Judgement.GENUINE, found[1]
-        return found
-
-    patch.setattr(take, "read_token", credulous)
+    _taken_for_genuine(patch, Judgement.REPLAYED)
 
 
 def deletes_everything(patch: pytest.MonkeyPatch) -> None:

@@ -2,12 +2,11 @@
 
 import asyncio
 import contextlib
-import logging
 import random
 import shutil
 import sqlite3
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from tests.simulation.clock import VirtualClock
 from tests.simulation.foreign import Strangers
 from tests.simulation.imap import SimImap
 from tests.simulation.life import Life, owning_factory
+from tests.simulation.logs import logging_to
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.record import Record, Uptime
 from tests.simulation.relays import SimSmtp
@@ -283,26 +283,12 @@ class Simulation:
         raise structlog.DropEvent
 
 
-@contextlib.contextmanager
-def _logging_to(take: Callable[[Any, str, Any], Any]) -> Iterator[None]:
-    before = structlog.get_config()
-    structlog.configure(
-        processors=[take],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-        cache_logger_on_first_use=False,
-    )
-    try:
-        yield
-    finally:
-        structlog.configure(**before)
-
-
 def play(scenario: Scenario, directory: Path) -> Record:
     """Play a schedule; what it leaves."""
     loop = VirtualLoop()
     loop.set_task_factory(owning_factory)
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         simulation = Simulation(scenario, directory, loop)
-        with _logging_to(simulation.take_log):
+        with logging_to(simulation.take_log):
             runner.run(simulation.play())
     return simulation.record

@@ -82,6 +82,25 @@ class Scenario:
         return {life.end for life in self.lives}
 
 
+BASE = Scenario(
+    seed=1,
+    active_s=60.0,
+    lives=(LifePlan(60.0, "stop", 0.1),),
+    spells=(),
+    steps=(),
+    stalls=(),
+    period_s=8.0,
+    has_junk=True,
+    has_idle=True,
+    exports=False,
+    rotates=False,
+    per_relay=20,
+    foreign_every_s=1e9,
+    loss_after_s=30.0,
+)
+"""A schedule in which nothing happens, to write others from."""
+
+
 def _lives(rng: random.Random, active_s: float, *, many: bool) -> tuple[LifePlan, ...]:
     count = rng.randint(8, 20) if many else rng.choice((1, 2, 2, 3, 4, 6))
     cuts = sorted(rng.uniform(1.0, active_s) for _ in range(count - 1))

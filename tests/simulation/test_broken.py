@@ -3,7 +3,7 @@
 import pytest
 
 from tests.simulation.broken import BROKEN, WHERE
-from tests.simulation.report import failures
+from tests.simulation.report import SCHEDULES
 from tests.simulation.scenario import draw
 
 WITHIN = 1000
@@ -14,4 +14,4 @@ def test_a_broken_agent_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) ->
     can_show = WHERE.get(name)
     seeds = (seed for seed in range(WITHIN) if can_show is None or can_show(draw(seed)))
     BROKEN[name](monkeypatch)
-    assert next(failures(seeds), None) is not None
+    assert next(SCHEDULES.failures(seeds), None) is not None

@@ -16,8 +16,7 @@ from tests.simulation.invariants import judge
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.record import Record
 from tests.simulation.run import Simulation
-from tests.simulation.scenario import MAILBOXES, LifePlan, Scenario, Spell
-from tests.simulation.test_regressions import BASE
+from tests.simulation.scenario import BASE, MAILBOXES, LifePlan, Scenario, Spell
 
 RELAYS = [f"relay-{number}" for number in range(1000)]
 HUNG = set(RELAYS[::5])

@@ -10,24 +10,7 @@ from probes.contract.stages import Reason
 from tests.simulation.estate import REMEMBER_S
 from tests.simulation.invariants import judge
 from tests.simulation.run import play
-from tests.simulation.scenario import RELAYS, LifePlan, Scenario, Spell
-
-BASE = Scenario(
-    seed=1,
-    active_s=60.0,
-    lives=(LifePlan(60.0, "stop", 0.1),),
-    spells=(),
-    steps=(),
-    stalls=(),
-    period_s=8.0,
-    has_junk=True,
-    has_idle=True,
-    exports=False,
-    rotates=False,
-    per_relay=20,
-    foreign_every_s=1e9,
-    loss_after_s=30.0,
-)
+from tests.simulation.scenario import BASE, RELAYS, LifePlan, Spell
 
 
 def test_canaries_in_the_air_are_known_when_the_clock_is_set_past_remembering(
