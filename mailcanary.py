@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _NAGIOS_UNKNOWN = 3
+_HELP = {"help_option_names": ["--help", "-h"]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,8 @@ COMMANDS: dict[str, Lazy] = {
     "token": Lazy("collector.cli.token:token", "Make, list and revoke API tokens."),
     "show": Lazy("collector.cli.show:show", "Show paths, relays, customers and canaries."),
     "rebuild": Lazy("collector.cli.rebuild:rebuild", "Count a collector's log again."),
+    "backup": Lazy("collector.cli.backup:backup", "Copy all of a collector, while it runs."),
+    "restore": Lazy("collector.cli.backup:restore", "Make a collector's state from a backup."),
     "collector": Lazy("mailcanary:collector", "Run the collector: assignments out, events in."),
     "run": Lazy("mailcanary:run", "Run collector and agent in one process, for a small site."),
     "demo": Lazy("mailcanary:demo", "See an outage on a mail estate of its own, in a minute."),
@@ -73,7 +76,7 @@ def load(name: str) -> "Command":
     if isinstance(target, typer.Typer):
         return typer.main.get_command(target)
     single = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
-    single.command(name, help=None)(target)
+    single.command(name, help=None, context_settings=_HELP)(target)
     return typer.main.get_command(single)
 
 
@@ -105,6 +108,7 @@ app = typer.Typer(
     cls=LazyGroup,
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
+    context_settings=_HELP,
     help="Synthetic e-mail deliverability monitor: canary mails through every relay and home.",
 )
 
@@ -376,8 +380,9 @@ def main(args: list[str] | None = None) -> Any:
     """Run the command line; errors that mailcanary foresees are one clear text, no traceback."""
     from probes.contract.errors import MailcanaryError
 
-    if "--nagios" in (sys.argv[1:] if args is None else args):
-        _as_plugin(args)
+    given = sys.argv[1:] if args is None else args
+    if "--nagios" in given:
+        _as_plugin(given)
     try:
         return app(args)
     except MailcanaryError as error:
@@ -385,20 +390,34 @@ def main(args: list[str] | None = None) -> Any:
         sys.exit(error.exit_code)
 
 
-def _as_plugin(args: list[str] | None) -> NoReturn:
+def _as_plugin(args: list[str]) -> NoReturn:
     """Run as a Nagios plugin: whatever goes wrong in the plugin itself is UNKNOWN, in one line.
 
     Exit codes 1 and 2 mean WARNING and CRITICAL there, so neither a wrong option nor a fault of
-    ours may end with one.
+    ours may end with one; nor may help and version pass for an OK, say the plugins' guidelines.
     """
     try:
         # Not standalone, it gives the command's exit code and raises what it would have printed.
         code = app(args, standalone_mode=False)
-    except Exception as error:  # noqa: BLE001 - a monitoring system reads the one line
-        text = getattr(error, "message", "") or f"{type(error).__name__}: {error}"
-        sys.stdout.write(f"MAIL UNKNOWN - {' '.join(text.split()).replace('|', '/')}\n")
+    except BaseException as error:  # noqa: BLE001 - a monitoring system reads the one line
+        sys.stdout.write(f"MAIL UNKNOWN - {_in_one_line(error)}\n")
         sys.exit(_NAGIOS_UNKNOWN)
-    sys.exit(code if isinstance(code, int) else 0)
+    told = {"--help", "-h", "--version", "-V"}.intersection(args)
+    sys.exit(_NAGIOS_UNKNOWN if told or not isinstance(code, int) else code)
+
+
+def _in_one_line(error: BaseException) -> str:
+    """An error's text, each of its lines separated from the next, without the bar of perfdata."""
+    from probes.contract.errors import MailcanaryError
+
+    if isinstance(error, MailcanaryError):
+        text = str(error)
+    else:
+        # What is wrong with the command line formats itself.
+        tell = getattr(error, "format_message", None)
+        text = tell() if tell is not None else f"{type(error).__name__}: {error}"
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    return "; ".join(line for line in lines if line).replace("|", "/")
 
 
 if __name__ == "__main__":

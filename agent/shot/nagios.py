@@ -1,15 +1,21 @@
 """A shot's result as a Nagios plugin says it: one line, performance data, an exit code.
 
-After the Monitoring Plugins' Development Guidelines: ``label=value;warn;crit;min``, seconds as
-``s``, exit 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.
+After the Monitoring Plugins' Development Guidelines: ``'label'=value;warn;crit;min;max``, seconds
+as ``s``, exit 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN, what does not fit into the line below it.
 """
 
+import math
 from dataclasses import dataclass
 from enum import IntEnum
 
 from agent.shot.shoot import Flown, Shot
+from agent.shot.thresholds import Thresholds
+from agent.shot.words import in_brief, unread, why
 from probes.contract.events import MailboxHealth
 from probes.contract.outcome import Outcome, Verdict
+
+LINE = 80
+"""Columns that are sure to be shown on a status page or a pager."""
 
 
 class State(IntEnum):
@@ -21,62 +27,112 @@ class State(IntEnum):
     UNKNOWN = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Thresholds:
-    """From which delay on, in seconds, a delivered canary is a warning, or critical."""
-
-    warning_s: float
-    critical_s: float
-
-
 _ORDER = (State.OK, State.WARNING, State.UNKNOWN, State.CRITICAL)
 """From best to worst: a known fault outweighs one that cannot be told."""
 
 
-def judge(flown: Flown, thresholds: Thresholds, mailbox: MailboxHealth | None) -> State:
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a shot says of each of its paths, and all in all."""
+
+    state: State
+    paths: tuple[tuple[State, Flown], ...]
+    blind: tuple[tuple[str, MailboxHealth], ...]
+    """Mailboxes of which a part is not read: a canary could lie there unseen."""
+
+    @property
+    def home(self) -> int:
+        """How many canaries came home in time."""
+        return sum(state in (State.OK, State.WARNING) and flown.home for state, flown in self.paths)
+
+    @property
+    def bad(self) -> list[tuple[State, Flown]]:
+        """What is not OK, the worst first."""
+        found = [(state, flown) for state, flown in self.paths if state is not State.OK]
+        return sorted(found, key=lambda one: -_ORDER.index(one[0]))
+
+
+def judge(shot: Shot, thresholds: Thresholds) -> Judged:
+    """What the shot says of its paths."""
+    paths = tuple((_judge(flown, shot, thresholds), flown) for flown in shot.flown)
+    blind = tuple(
+        (name, health)
+        for name, health in sorted(shot.mailboxes.items())
+        if health.state not in ("ok", "starting")
+    )
+    states = [state for state, _ in paths] + [State.WARNING] * bool(blind)
+    return Judged(max(states, key=_ORDER.index, default=State.UNKNOWN), paths, blind)
+
+
+def _judge(flown: Flown, shot: Shot, thresholds: Thresholds) -> State:
     """What one canary says of its path.
 
-    Silence counts against the path only when the mailbox was being read: otherwise it is unknown.
+    Silence counts against the path only when the mailbox was being read and the wait was long
+    enough: otherwise it is unknown.
     """
     verdict = flown.verdict
-    if verdict.outcome in (Outcome.DELIVERED, Outcome.LATE):
-        return _judge_delay(verdict, thresholds)
+    if flown.home:
+        # The interval: a mailbox that was read late makes no mail late.
+        delay = verdict.delay
+        lo_s, hi_s = (0.0, 0.0) if delay is None else (delay.lo, delay.hi)
+        return _by_delay(flown, thresholds, lo_s, hi_s) or _by_manner(verdict)
+    if verdict.outcome is Outcome.PENDING:
+        if not flown.begun or not _read(shot.mailboxes.get(flown.path.mailbox)):
+            return State.UNKNOWN
+        return _by_delay(flown, thresholds, shot.waited_s, math.inf, at_least=True) or State.UNKNOWN
     if verdict.outcome in (Outcome.UNSENT, Outcome.UNKNOWN):
-        return State.UNKNOWN
-    if verdict.outcome is Outcome.PENDING and (mailbox is None or mailbox.state != "ok"):
         return State.UNKNOWN
     return State.CRITICAL
 
 
-def _judge_delay(verdict: Verdict, thresholds: Thresholds) -> State:
-    # The lower bound: a mailbox that was read late makes no mail late.
-    delay = verdict.delay.lo if verdict.delay is not None else 0.0
-    if delay > thresholds.critical_s:
+def _read(mailbox: MailboxHealth | None) -> bool:
+    return mailbox is not None and mailbox.state == "ok"
+
+
+def _by_delay(
+    flown: Flown, thresholds: Thresholds, lo_s: float, hi_s: float, *, at_least: bool = False
+) -> State | None:
+    """What a delay from ``lo_s`` to ``hi_s`` comes to; with ``at_least`` it is longer than that."""
+    critical = thresholds.critical_of(flown.deadline_s)
+    warning = thresholds.warning_of(flown.deadline_s)
+    if critical.alerts(lo_s, hi_s) or (at_least and not critical.inside and lo_s >= critical.end_s):
         return State.CRITICAL
-    if delay > thresholds.warning_s or verdict.junk or verdict.duplicates:
+    if warning is None:
+        return None
+    if warning.alerts(lo_s, hi_s) or (at_least and not warning.inside and lo_s >= warning.end_s):
         return State.WARNING
-    return State.OK
+    return None
 
 
-def why(flown: Flown, mailbox: MailboxHealth | None) -> str:
-    """In a few words, what is wrong with a canary that is not OK."""
-    verdict = flown.verdict
-    if verdict.outcome in (Outcome.DELIVERED, Outcome.LATE) and verdict.delay is not None:
-        extras = [
-            word for word, said in (("junk", verdict.junk), ("twice", verdict.duplicates)) if said
-        ]
-        return " ".join([f"{verdict.outcome} after {verdict.delay.hi:.3g} s", *extras])
-    if flown.bounce is not None and verdict.outcome is Outcome.BOUNCED:
-        return f"bounced: {flown.bounce.status or ''} {flown.bounce.diagnostic or ''}".strip()
-    submission = flown.submission
-    if submission is not None and submission.detail:
-        return f"{verdict.outcome} at {submission.detail}"
-    if mailbox is not None and mailbox.state != "ok":
-        return f"mailbox {mailbox.state}: {mailbox.detail or 'not read yet'}"
-    if submission is None:
-        # Nothing was accepted yet, as far as anybody knows.
-        return "still being sent when the wait was over: the relay has not answered to the end"
-    return "accepted, not seen in the mailbox (transit)"
+def _by_manner(verdict: Verdict) -> State:
+    return State.WARNING if verdict.junk or verdict.duplicates else State.OK
+
+
+def summary(judged: Judged, shot: Shot, columns: int | None = LINE) -> str:
+    """The result in one line: its state, how many came home, which did not, in a word each.
+
+    What does not fit into ``columns`` is for the :func:`details` below it.
+    """
+    count = f"{judged.home} of {len(judged.paths)} canaries home"
+    slowest = max((f.verdict.delay.hi for _, f in judged.paths if f.verdict.delay), default=None)
+    if judged.state is State.OK and slowest is not None:
+        count += f", the slowest after {slowest:.3g} s"
+    line = f"MAIL {judged.state.name} - {f'{shot.cut}, ' if shot.cut else ''}{count}"
+    said = in_brief([flown for _, flown in judged.bad], shot)
+    said += [f"mailbox {name} {health.state}" for name, health in judged.blind]
+    more = "; more below"
+    for index, part in enumerate(said):
+        after = len(more) if index + 1 < len(said) else 0
+        if columns is not None and len(f"{line}; {part}") + after > columns:
+            return line + more
+        line += f"; {part}"
+    return line
+
+
+def details(judged: Judged, shot: Shot) -> list[str]:
+    """A line for each path that is not OK, and for each mailbox that is not read whole."""
+    lines = [f"{f.path.relay} to {f.path.mailbox}: {why(f, shot)}" for _, f in judged.bad]
+    return lines + [f"mailbox {name} {unread(health)}" for name, health in judged.blind]
 
 
 def _clean(text: str) -> str:
@@ -88,40 +144,17 @@ def _perf(flown: Flown, thresholds: Thresholds) -> str:
     label = f"{flown.path.relay}/{flown.path.mailbox}".replace("'", "")
     delay = flown.verdict.delay
     value = "U" if delay is None else f"{delay.hi:.3f}s"
-    return f"'{label}'={value};{thresholds.warning_s:g};{thresholds.critical_s:g};0"
-
-
-def _blind(shot: Shot) -> list[str]:
-    """Mailboxes that are not read whole: a canary could lie unseen in a folder of theirs."""
-    return [
-        f"mailbox {name} {health.state}: {health.detail or 'not read yet'}"
-        for name, health in sorted(shot.mailboxes.items())
-        if health.state not in ("ok", "starting")
-    ]
+    warning = thresholds.warning_of(flown.deadline_s)
+    critical = thresholds.critical_of(flown.deadline_s)
+    return f"'{label}'={value};{'' if warning is None else warning};{critical};0;"
 
 
 def plugin(shot: Shot, thresholds: Thresholds) -> tuple[State, str]:
-    """The exit code and the plugin's output."""
-    judged = [
-        (judge(flown, thresholds, shot.mailboxes.get(flown.path.mailbox)), flown)
-        for flown in shot.flown
-    ]
-    states = [state for state, _ in judged]
-    blind = _blind(shot)
-    if blind:
-        states.append(State.WARNING)
-    state = max(states, key=_ORDER.index, default=State.UNKNOWN)
-    home = sum(found in (State.OK, State.WARNING) for found, _ in judged)
-    text = f"MAIL {state.name} - {home} of {len(judged)} canaries came home in time"
-    bad = [
-        f"{flown.path.relay} to {flown.path.mailbox}: "
-        f"{why(flown, shot.mailboxes.get(flown.path.mailbox))}"
-        for found, flown in judged
-        if found is not State.OK
-    ] + blind
-    if bad:
-        text += "; " + "; ".join(bad[:3]) + (f"; and {len(bad) - 3} more" if len(bad) > 3 else "")
-    perf = [_perf(flown, thresholds) for _, flown in judged]
-    perf.append(f"delivered={home};;;0;{len(judged)}")
-    lines = [f"{_clean(text)} | {' '.join(perf)}", *(_clean(line) for line in bad[3:])]
-    return state, "\n".join(lines)
+    """The exit code and the plugin's output: the line, and below it the details."""
+    judged = judge(shot, thresholds)
+    # The total first: it stays when a transport cuts the rest off.
+    perf = [f"'delivered'={judged.home};;;0;{len(judged.paths)}"]
+    perf += [_perf(flown, thresholds) for flown in shot.flown]
+    lines = [f"{_clean(summary(judged, shot))} | {' '.join(perf)}"]
+    lines += [_clean(line) for line in details(judged, shot)]
+    return judged.state, "\n".join(lines)

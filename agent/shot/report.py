@@ -3,30 +3,33 @@
 from typing import Any
 
 import msgspec
+from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from agent.shot.nagios import why
+from agent.shot.nagios import Judged, State
 from agent.shot.shoot import Flown, Shot
+from agent.shot.words import why
 from probes.contract.outcome import Outcome
 from probes.contract.stages import SUBMISSION_STAGES, Stage
 
 _BAR, _LEAST_BAR = 40, 10
 _ROOM_BESIDE = 130
-_STYLES = {
-    Stage.RESOLVE: "cyan",
-    Stage.CONNECT: "blue",
-    Stage.BANNER: "magenta",
-    Stage.EHLO: "yellow",
-    Stage.TLS: "bright_blue",
-    Stage.AUTH: "bright_magenta",
-    Stage.MAIL: "green",
-    Stage.RCPT: "bright_green",
-    Stage.DATA: "bright_yellow",
-    Stage.ACCEPT: "bright_cyan",
-    Stage.TRANSIT: "white",
+_SIGNS = {
+    Stage.RESOLVE: ("N", "cyan", "resolve (name)"),
+    Stage.CONNECT: ("C", "blue", "connect"),
+    Stage.BANNER: ("B", "magenta", "banner"),
+    Stage.EHLO: ("E", "yellow", "ehlo"),
+    Stage.TLS: ("T", "bright_blue", "tls"),
+    Stage.AUTH: ("A", "bright_magenta", "auth"),
+    Stage.MAIL: ("M", "green", "mail"),
+    Stage.RCPT: ("R", "bright_green", "rcpt"),
+    Stage.DATA: ("D", "bright_yellow", "data"),
+    Stage.ACCEPT: (".", "bright_cyan", "accept (final dot)"),
+    Stage.TRANSIT: ("─", "white", "transit"),
 }
+"""Each stage's sign in a bar, of which no two are the same, its colour, and its name."""
 _GOOD = (Outcome.DELIVERED,)
 
 
@@ -52,11 +55,6 @@ def widths(seconds: list[float], width: int, longest: float) -> list[int]:
     return [end - start for start, end in zip([0, *edges], edges, strict=False)]
 
 
-def _sign(stage: str) -> str:
-    """A stage's letter; transit, which is no stage of the agent's own, is a line."""
-    return "─" if stage == Stage.TRANSIT else stage[0].upper()
-
-
 def bar(flown: Flown, longest: float, width: int = _BAR) -> Text:
     """The journey as a bar, to scale: ``longest`` seconds fill its ``width`` columns."""
     found = parts(flown)
@@ -64,51 +62,78 @@ def bar(flown: Flown, longest: float, width: int = _BAR) -> Text:
     for (stage, _), columns in zip(
         found.items(), widths(list(found.values()), width, longest), strict=True
     ):
-        text.append(_sign(stage) * columns, _STYLES[Stage(stage)])
+        sign, style, _name = _SIGNS[Stage(stage)]
+        text.append(sign * columns, style)
     return text
 
 
-def legend() -> Text:
-    """Which letter of a bar stands for which stage; some share one and differ by their place."""
-    text = Text("Bars, in order: ")
-    for stage, style in _STYLES.items():
-        text.append(f"{_sign(stage)} ", style)
-        text.append(f"{stage.value}  ")
+def legend(shot: Shot, width: int) -> Text:
+    """What the signs in the bars of this shot stand for, and what time a whole bar is.
+
+    No line ends between a sign and its name.
+    """
+    journeys = [parts(flown) for flown in shot.flown]
+    seen = {stage for journey in journeys for stage in journey}
+    longest = max((sum(journey.values()) for journey in journeys), default=0.0)
+    if not seen:
+        return Text("No canary got as far as a bar.")
+    text = Text(f"The longest bar is {_milliseconds(longest)}:")
+    used = len(text.plain)
+    for sign, style, name in (signs for stage, signs in _SIGNS.items() if stage in seen):
+        columns = len(f"  {sign} {name}")
+        if used + columns > width:
+            text.append("\n")
+            used = 0
+        text.append("  ").append(sign, style).append(f" {name}")
+        used += columns
     return text
 
 
-def table(shot: Shot, width: int) -> RenderableType:
-    """One row for each path, in ``width`` columns.
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:,.0f} ms"
+
+
+def table(shot: Shot, judged: Judged, width: int, *, lines: bool) -> RenderableType:
+    """One row for each path, in ``width`` columns; with ``lines`` there is one below the titles.
 
     Where there is no room for what was seen beside the bars, it follows below, path by path.
     """
     beside = width >= _ROOM_BESIDE
-    shown = Table(pad_edge=False)
-    for title in ("relay", "mailbox", "outcome", "delay", "where the time went"):
+    shown = Table(box=SIMPLE_HEAD if lines else None, show_edge=False, pad_edge=False)
+    for title in ("relay", "mailbox", "outcome"):
         shown.add_column(title, no_wrap=True)
+    shown.add_column("delay", no_wrap=True, justify="right")
+    shown.add_column("where the time went", no_wrap=True)
     if beside:
         shown.add_column("what was seen")
     names = max((len(f.path.relay) + len(f.path.mailbox) for f in shot.flown), default=0)
-    columns = max(_LEAST_BAR, min(_BAR, width - names - (80 if beside else 38)))
+    columns = max(_LEAST_BAR, min(_BAR, width - names - (80 if beside else 34)))
     longest = max((sum(parts(flown).values()) for flown in shot.flown), default=0.0)
     below = []
-    for flown in shot.flown:
+    for state, flown in judged.paths:
         seen = _seen(flown, shot)
-        cells = _cells(flown, bar(flown, longest, columns))
+        cells = _cells(flown, state, bar(flown, longest, columns))
         shown.add_row(*cells, *([seen] if beside else []))
         if seen and not beside:
             below.append(Text(f"{flown.path.relay} to {flown.path.mailbox}: {seen}"))
     return Group(shown, *below)
 
 
-def _cells(flown: Flown, journey: Text) -> list[str | Text]:
+_COLOURS = {
+    State.OK: "green",
+    State.WARNING: "yellow",
+    State.CRITICAL: "bold red",
+    State.UNKNOWN: "magenta",
+}
+
+
+def _cells(flown: Flown, state: State, journey: Text) -> list[str | Text]:
     verdict = flown.verdict
-    delay = verdict.delay
     return [
         flown.path.relay,
         flown.path.mailbox,
-        Text(verdict.outcome, "green" if verdict.outcome in _GOOD else "bold red"),
-        "" if delay is None else f"{delay.hi * 1000:.0f} ms",
+        Text(verdict.outcome, _COLOURS[state]),
+        "" if verdict.delay is None else _milliseconds(verdict.delay.hi),
         journey,
     ]
 
@@ -116,9 +141,7 @@ def _cells(flown: Flown, journey: Text) -> list[str | Text]:
 def _seen(flown: Flown, shot: Shot) -> str:
     submission = flown.submission
     if flown.verdict.outcome not in _GOOD:
-        text = why(flown, shot.mailboxes.get(flown.path.mailbox))
-        queue_id = None if submission is None else submission.queue_id
-        return f"{text} (queue id {queue_id})" if queue_id else text
+        return why(flown, shot)
     said = []
     if submission is not None and submission.tls is not None:
         said.append(submission.tls.version)
@@ -135,20 +158,25 @@ def _seen(flown: Flown, shot: Shot) -> str:
     return ", ".join(said)
 
 
-def as_json(shot: Shot) -> dict[str, Any]:
+def as_json(shot: Shot, judged: Judged) -> dict[str, Any]:
     """The result as one JSON-able object: every event of every canary, and its verdict."""
     return {
+        "state": judged.state.name.lower(),
+        "home": judged.home,
         "waited_s": round(shot.waited_s, 3),
+        "cut": shot.cut or None,
         "canaries": [
             {
                 "path": msgspec.to_builtins(flown.path),
+                "state": state.name.lower(),
+                "why": None if state is State.OK else why(flown, shot),
                 "verdict": msgspec.to_builtins(flown.verdict),
                 "phases": parts(flown),
                 "submission": msgspec.to_builtins(flown.submission),
                 "arrival": msgspec.to_builtins(flown.arrival),
                 "bounce": msgspec.to_builtins(flown.bounce),
             }
-            for flown in shot.flown
+            for state, flown in judged.paths
         ],
         "mailboxes": msgspec.to_builtins(shot.mailboxes),
     }

@@ -1,10 +1,13 @@
 """Sends one canary through each selected path and waits until all are accounted for."""
 
 import asyncio
+import os
 import re
 import tempfile
+import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 
 from agent.agent import Agent, Limits
@@ -28,9 +31,13 @@ from probes.contract.names import Path as CanaryPath
 from probes.contract.outcome import Outcome, Story, Verdict
 from probes.contract.plan import PathPlan
 
+TEMPORARY = "mailcanary-probe-"
+"""How the names of temporary directories begin."""
+
 _TICK_S = 0.05
 _TIDY_S = 3.0
 _NAME_MAX = 63
+_SHOWN_NAMES = 10
 
 
 class ShotError(MailcanaryError):
@@ -41,10 +48,12 @@ class ShotError(MailcanaryError):
 
 @dataclass(slots=True)
 class Flown:
-    """What became of one canary of the shot."""
+    """What became of one canary of the shot; ``begun`` when its intent is on the disk."""
 
     path: CanaryPath
     story: Story
+    deadline_s: float
+    begun: bool = False
     submission: Submission | None = None
     arrival: Arrival | None = None
     bounce: Bounce | None = None
@@ -54,14 +63,23 @@ class Flown:
         """The outcome so far."""
         return self.story.verdict()
 
+    @property
+    def home(self) -> bool:
+        """Whether it came home, sooner or later."""
+        return self.verdict.outcome in (Outcome.DELIVERED, Outcome.LATE)
+
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """The result of a shot: a canary per path, and how the reading of the mailboxes went."""
+    """The result of a shot: a canary per path, and how the reading of the mailboxes went.
+
+    ``cut`` says what ended the waiting, when it was neither its result nor the end of its time.
+    """
 
     flown: tuple[Flown, ...]
     mailboxes: Mapping[str, MailboxHealth]
     waited_s: float
+    cut: str = ""
 
 
 def select(
@@ -70,10 +88,12 @@ def select(
     """The paths through those relays and to those mailboxes; no names means all.
 
     Raises:
-        ShotError: a name that no path has, all such names at once.
+        ShotError: a name that no path has, all such names at once; or there is no such path.
     """
+    if not paths:
+        raise ShotError("found no path, allowed is an agent that a rule of some customer selects")
     unknown = [
-        f"--{what} {name}: found no path with it, allowed is one of {', '.join(known)}"
+        f"--{what}: found {name!r}, with which there is no path, allowed is {_one_of(known, name)}"
         for what, wanted, known in (
             ("relay", relays, sorted({plan.path.relay for plan in paths})),
             ("mailbox", mailboxes, sorted({plan.path.mailbox for plan in paths})),
@@ -83,12 +103,25 @@ def select(
     ]
     if unknown:
         raise ShotError("\n".join(unknown))
-    return [
+    chosen = [
         plan
         for plan in paths
         if (not relays or plan.path.relay in relays)
         and (not mailboxes or plan.path.mailbox in mailboxes)
     ]
+    if not chosen:
+        raise ShotError(
+            "--relay, --mailbox: found no path with both, allowed are relays and mailboxes that a "
+            "rule puts together"
+        )
+    return chosen
+
+
+def _one_of(known: list[str], name: str) -> str:
+    if len(known) <= _SHOWN_NAMES:
+        return f"one of {', '.join(known)}"
+    near = get_close_matches(name, known) or known[:3]
+    return f"one of {len(known)} names, such as {', '.join(near)}"
 
 
 def check_budgets(plans: Collection[PathPlan], assignment: Assignment) -> None:
@@ -126,7 +159,7 @@ def renamed(assignment: Assignment, plans: Collection[PathPlan], tag: str) -> As
     base = re.sub(r"[^a-z0-9]+$", "", assignment.agent[: _NAME_MAX - len(suffix)])
     name = base + suffix
     paths = tuple(
-        replace_agent(plan, CanaryPath(name, plan.path.relay, plan.path.mailbox)) for plan in plans
+        on_path(plan, CanaryPath(name, plan.path.relay, plan.path.mailbox)) for plan in plans
     )
     wanted = {plan.path.mailbox for plan in plans} | {assignment.bounces}
     return replace(
@@ -137,7 +170,7 @@ def renamed(assignment: Assignment, plans: Collection[PathPlan], tag: str) -> As
     )
 
 
-def replace_agent(plan: PathPlan, path: CanaryPath) -> PathPlan:
+def on_path(plan: PathPlan, path: CanaryPath) -> PathPlan:
     """The same plan for another path."""
     return PathPlan(
         path=path,
@@ -149,89 +182,111 @@ def replace_agent(plan: PathPlan, path: CanaryPath) -> PathPlan:
     )
 
 
-class _Results:
-    """Gathers the shot's events."""
+class Watch:
+    """Gathers what becomes of a shot's canaries; may be looked at at any time."""
 
-    def __init__(self) -> None:
-        self.flown: dict[str, Flown] = {}
-        self.mailboxes: dict[str, MailboxHealth] = {}
-        self.news = asyncio.Event()
+    def __init__(self, plans: Collection[PathPlan]) -> None:
+        ordered = sorted(plans, key=lambda plan: plan.path)
+        self._flown = {plan.path: Flown(plan.path, Story(), plan.deadline_s) for plan in ordered}
+        self._mailboxes: dict[str, MailboxHealth] = {}
+        self._news = asyncio.Event()
+        self._started_s = time.monotonic()
+        self._cut = ""
+        self._waited_s: float | None = None
 
     def take(self, event: Event | Unknown) -> None:
-        self.news.set()
+        """Another event of the shot's agent."""
         if isinstance(event, Heartbeat):
-            self.mailboxes.update(event.mailboxes)
-        elif isinstance(event, Intent):
-            self.flown[event.canary] = Flown(event.path, Story().fold(event))
-        elif isinstance(event, Submission | Arrival | Expiry | Bounce):
-            flown = self.flown.get(event.canary)
-            if flown is None:
-                return
-            flown.story = flown.story.fold(event)
-            if isinstance(event, Submission):
-                flown.submission = event
-            elif isinstance(event, Arrival):
-                flown.arrival = flown.arrival or event
-            elif isinstance(event, Bounce):
-                flown.bounce = event
+            self._mailboxes.update(event.mailboxes)
+        elif isinstance(event, Intent | Submission | Arrival | Expiry | Bounce):
+            flown = self._flown.get(event.path)
+            if flown is not None:
+                _fold(flown, event)
+        self._news.set()
 
-    def settled(self, count: int) -> bool:
+    def interrupt(self, why: str) -> None:
+        """Wait for nothing any more."""
+        self._cut = why
+        self._news.set()
+
+    async def settled(self, wait_s: float) -> None:
+        """Wait until every canary is accounted for, at most for ``wait_s``."""
+        try:
+            async with asyncio.timeout(wait_s):
+                while not self._cut and not self._all_settled():
+                    self._news.clear()
+                    await self._news.wait()
+            self._waited_s = time.monotonic() - self._started_s
+        except TimeoutError:
+            # Timers may ring a moment early; the time asked for is over all the same.
+            self._waited_s = max(wait_s, time.monotonic() - self._started_s)
+
+    def _all_settled(self) -> bool:
         """Whether every canary has an outcome, and its attempt's own end is known."""
-        return len(self.flown) == count and all(
+        return all(
             flown.submission is not None and flown.verdict.outcome is not Outcome.PENDING
-            for flown in self.flown.values()
+            for flown in self._flown.values()
         )
+
+    def shot(self, cut: str = "") -> Shot:
+        """How things stand; ``cut`` is what ends a waiting that is not over."""
+        waited_s = self._waited_s
+        if waited_s is None:
+            waited_s = time.monotonic() - self._started_s
+        else:
+            cut = ""
+        mailboxes = dict(self._mailboxes)
+        return Shot(tuple(self._flown.values()), mailboxes, waited_s, self._cut or cut)
+
+
+def _fold(flown: Flown, event: Intent | Submission | Arrival | Expiry | Bounce) -> None:
+    flown.story = flown.story.fold(event)
+    if isinstance(event, Intent):
+        flown.begun = True
+    elif isinstance(event, Submission):
+        flown.submission = event
+    elif isinstance(event, Arrival):
+        flown.arrival = flown.arrival or event
+    elif isinstance(event, Bounce):
+        flown.bounce = event
 
 
 async def shoot(
     assignment: Assignment,
     policy: PolicyFile,
     environment: Mapping[str, str],
+    watch: Watch,
     *,
     wait_s: float,
     version: str,
-) -> Shot:
+) -> None:
     """Send one canary per path of ``assignment``, and wait for at most ``wait_s``.
+
+    ``watch`` knows what became of them.
 
     Raises:
         SpoolError: no temporary file can be written.
         SecretError: a signing key cannot be read.
     """
-    results = _Results()
-    loop = asyncio.get_running_loop()
-    start = loop.time()
-    with tempfile.TemporaryDirectory(prefix="mailcanary-probe-") as state:
+    with tempfile.TemporaryDirectory(prefix=f"{TEMPORARY}{os.getpid()}-") as state:
         async with embedded(
             assignment,
             policy,
             environment,
             Path(state),
-            results.take,
+            watch.take,
             version=version,
             limits=Limits(heartbeat_s=0.5, grace_s=0.0),
             slots=Once(assignment.paths),
         ) as agent:
-            await _settle(results, len(assignment.paths), wait_s)
-            waited_s = loop.time() - start
-            await _tidy(agent, loop)
+            await watch.settled(wait_s)
+            await _tidy(agent)
+        # What was handed over last is still to be taken.
         await asyncio.sleep(0)
-    flown = tuple(sorted(results.flown.values(), key=lambda one: one.path))
-    return Shot(flown, results.mailboxes, waited_s)
 
 
-async def _settle(results: _Results, count: int, wait_s: float) -> None:
-    """Wait until all canaries are accounted for, for at most ``wait_s``."""
-    try:
-        async with asyncio.timeout(wait_s):
-            while not results.settled(count):
-                results.news.clear()
-                await results.news.wait()
-    except TimeoutError:
-        pass
-
-
-async def _tidy(agent: Agent, loop: asyncio.AbstractEventLoop) -> None:
+async def _tidy(agent: Agent) -> None:
     """Give the agent time to delete what has arrived."""
-    end = loop.time() + _TIDY_S
-    while agent.garbage and loop.time() < end:  # noqa: ASYNC110 - a short wait at the very end
+    end_s = time.monotonic() + _TIDY_S
+    while agent.garbage and time.monotonic() < end_s:  # noqa: ASYNC110 - a short wait at the very end
         await asyncio.sleep(_TICK_S)

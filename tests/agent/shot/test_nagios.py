@@ -2,8 +2,9 @@
 
 import pytest
 
-from agent.shot.nagios import State, Thresholds, plugin
+from agent.shot.nagios import LINE, State, judge, plugin, summary
 from agent.shot.shoot import Flown, Shot
+from agent.shot.thresholds import Thresholds, parse_range, up_to
 from probes.contract.events import (
     Arrival,
     Bounce,
@@ -19,19 +20,19 @@ from probes.contract.outcome import tell
 from probes.contract.stages import Reason, Result, Stage
 
 BOX = "acme/inbox"
-LIMITS = Thresholds(warning_s=5.0, critical_s=10.0)
+LIMITS = Thresholds(up_to(5.0), up_to(10.0), wait_s=15.0)
 READ = {BOX: MailboxHealth(state="ok", watermark_ns=1)}
 DOWN = {BOX: MailboxHealth(state="down", watermark_ns=None, detail="INBOX: auth: wrong | password")}
 
 
-def path(relay: str) -> Path:
-    return Path("sfo", relay, BOX)
+def path(relay: str, mailbox: str = BOX) -> Path:
+    return Path("sfo", relay, mailbox)
 
 
-def flown(relay: str, *events: CanaryEvent) -> Flown:
+def flown(relay: str, *events: CanaryEvent, mailbox: str = BOX) -> Flown:
     intent = Intent(
         canary="c",
-        path=path(relay),
+        path=path(relay, mailbox),
         path_seq=1,
         mailbox_seq=1,
         stream_epoch="e",
@@ -40,7 +41,7 @@ def flown(relay: str, *events: CanaryEvent) -> Flown:
         deadline_s=10.0,
         loss_after_s=60.0,
     )
-    found = Flown(path(relay), tell([intent, *events]))
+    found = Flown(path(relay, mailbox), tell([intent, *events]), deadline_s=10.0, begun=True)
     for event in events:
         if isinstance(event, Submission):
             found.submission = event
@@ -83,16 +84,24 @@ def seen(relay: str, lo: float, hi: float, *, junk: bool = False, uid: int = 1) 
     )
 
 
-def said(*canaries: Flown, mailboxes: dict[str, MailboxHealth] | None = None) -> tuple[State, str]:
-    return plugin(Shot(canaries, READ if mailboxes is None else mailboxes, 1.0), LIMITS)
+def shot(
+    *canaries: Flown, mailboxes: dict[str, MailboxHealth] | None = None, waited_s: float = 15.0
+) -> Shot:
+    return Shot(canaries, READ if mailboxes is None else mailboxes, waited_s)
+
+
+def said(
+    *canaries: Flown, mailboxes: dict[str, MailboxHealth] | None = None, waited_s: float = 15.0
+) -> tuple[State, str]:
+    return plugin(shot(*canaries, mailboxes=mailboxes, waited_s=waited_s), LIMITS)
 
 
 def test_all_home_in_time() -> None:
     state, text = said(flown("a1", sent("a1"), seen("a1", 0.1, 0.2)))
     assert state is State.OK
     assert text == (
-        "MAIL OK - 1 of 1 canaries came home in time | "
-        "'a1/acme/inbox'=0.200s;5;10;0 delivered=1;;;0;1"
+        "MAIL OK - 1 of 1 canaries home, the slowest after 0.2 s | "
+        "'delivered'=1;;;0;1 'a1/acme/inbox'=0.200s;5;10;0;"
     )
 
 
@@ -114,8 +123,9 @@ def test_a_delay_counts_by_what_it_is_at_least(arrivals: list[Arrival], state: S
 def test_a_slow_canary_came_home_all_the_same() -> None:
     state, text = said(flown("a1", sent("a1"), seen("a1", 6.0, 6.1)))
     assert state is State.WARNING
-    assert text.startswith("MAIL WARNING - 1 of 1 canaries came home in time; a1 to acme/inbox: ")
-    assert text.endswith("delivered=1;;;0;1")
+    first, detail = text.splitlines()
+    assert first.startswith("MAIL WARNING - 1 of 1 canaries home; a1 slow | 'delivered'=1;;;0;1 ")
+    assert detail == "a1 to acme/inbox: delivered after 6.1 s"
 
 
 @pytest.mark.parametrize(
@@ -125,7 +135,7 @@ def test_a_slow_canary_came_home_all_the_same() -> None:
             flown("a1", sent("a1", Result.UNREACHABLE, "connect: timed out after 10 s")),
             "unreachable at connect: timed out after 10 s",
         ),
-        (flown("a1", sent("a1")), "accepted, not seen in the mailbox (transit)"),
+        (flown("a1", sent("a1")), "accepted, not seen in the mailbox after 15 s (transit)"),
         (
             flown(
                 "a1",
@@ -157,7 +167,7 @@ def test_what_did_not_come_home_is_critical_and_says_why(canary: Flown, words: s
     state, text = said(canary)
     assert state is State.CRITICAL
     assert words in text
-    assert "'a1/acme/inbox'=U;5;10;0" in text
+    assert "'a1/acme/inbox'=U;5;10;0;" in text
 
 
 def test_silence_is_unknown_while_nobody_reads_the_mailbox() -> None:
@@ -182,16 +192,92 @@ def test_no_canary_is_unknown() -> None:
     assert said()[0] is State.UNKNOWN
 
 
-def test_many_faults_are_cut_in_the_first_line_and_listed_below_it() -> None:
+def test_a_line_has_eighty_columns_and_the_rest_is_listed_below_it() -> None:
     names = [f"a{number}" for number in range(6)]
-    lost = [flown(name, sent(name, Result.UNREACHABLE, "connect: refused")) for name in names]
-    first, *rest = said(*lost)[1].splitlines()
-    assert "and 3 more" in first
-    assert [line.partition(" ")[0] for line in rest] == ["a3", "a4", "a5"]
+    faults = [sent(name, Result.UNREACHABLE, "connect: refused") for name in names[:3]]
+    faults += [sent(name, Result.REJECTED, "rcpt: 550 no") for name in names[3:]]
+    lost = [flown(event.path.relay, event) for event in faults]
+    home = [flown("b1", sent("b1"), seen("b1", 0.1, 0.2))]
+    first, *rest = said(*home, *lost)[1].splitlines()
+    line, _, perf = first.partition(" | ")
+    assert line == "MAIL CRITICAL - 1 of 7 canaries home; a0, a1, a2 unreachable; more below"
+    assert len(line) <= LINE
+    assert perf.count("=") == 8
+    assert [line.partition(" ")[0] for line in rest] == names
+    whole = summary(judge(shot(*home, *lost), LIMITS), shot(*home, *lost), None)
+    assert whole.endswith("; a0, a1, a2 unreachable; a3, a4, a5 rejected at connect")
+
+
+def test_faults_are_told_by_what_they_have_in_common() -> None:
+    relays, boxes = ("a1", "a2", "a3", "a4", "a5"), ("acme/inbox", "bolt/inbox")
+    read = dict.fromkeys(boxes, READ[BOX])
+
+    def line(bad: set[tuple[str, str]]) -> str:
+        canaries = [
+            flown(relay, sent(relay), *([] if (relay, box) in bad else [home]), mailbox=box)
+            for relay in relays
+            for box in boxes
+            for home in [seen(relay, 0.1, 0.2)]
+        ]
+        found = shot(*canaries, mailboxes=read)
+        return summary(judge(found, LIMITS), found, None).partition("; ")[2]
+
+    assert line({("a1", box) for box in boxes}) == "a1 not seen"
+    assert line({(relay, "bolt/inbox") for relay in relays}) == "to bolt/inbox not seen"
+    assert line({("a1", "bolt/inbox")}) == "a1 to bolt/inbox not seen"
+    assert line({(relay, box) for relay in relays for box in boxes}) == "all not seen"
+    assert line({(r, b) for r in relays[:4] for b in boxes}) == "a1, a2, a3 and 1 more not seen"
 
 
 def test_what_was_still_being_sent_is_not_called_accepted() -> None:
-    state, text = plugin(Shot((flown("relay-a1"),), READ, 1.0), LIMITS)
+    state, text = said(flown("relay-a1"))
     assert state is State.CRITICAL
     assert "accepted" not in text
     assert "still being sent" in text
+
+
+@pytest.mark.parametrize(
+    ("waited_s", "state"),
+    [(4.9, State.UNKNOWN), (5.0, State.WARNING), (9.9, State.WARNING), (10.0, State.CRITICAL)],
+)
+def test_silence_counts_by_how_long_it_has_lasted(waited_s: float, state: State) -> None:
+    found, text = said(flown("a1", sent("a1")), waited_s=waited_s)
+    assert found is state
+    assert "0 of 1 canaries home" in text
+    assert "'delivered'=0;;;0;1" in text
+
+
+def test_a_canary_that_was_never_sent_says_nothing_of_its_path() -> None:
+    waiting = flown("a1")
+    waiting.begun = False
+    state, text = said(waiting)
+    assert state is State.UNKNOWN
+    assert "a1 to acme/inbox: not sent" in text
+
+
+def test_what_ended_the_waiting_is_told() -> None:
+    cut = Shot((flown("a1", sent("a1")),), READ, 3.0, "timed out after 5 s")
+    state, text = plugin(cut, LIMITS)
+    assert state is State.UNKNOWN
+    assert text.startswith("MAIL UNKNOWN - timed out after 5 s, 0 of 1 canaries home; ")
+
+
+def test_ranges_alert_as_the_plugins_guidelines_say() -> None:
+    home = flown("a1", sent("a1"), seen("a1", 0.1, 0.2))
+    for warning, critical, state in (
+        ("1:", None, State.WARNING),
+        (None, "@0:1", State.CRITICAL),
+        ("@0.15:1", "@5:6", State.OK),  # it may have been 0.1 s
+    ):
+        ranges = (None if text is None else parse_range(text) for text in (warning, critical))
+        assert plugin(shot(home), Thresholds(next(ranges), next(ranges), 15.0))[0] is state
+    _, text = plugin(shot(home), Thresholds(None, parse_range("@5:6"), wait_s=15.0))
+    assert "'a1/acme/inbox'=0.200s;;@5:6;0;" in text
+
+
+def test_a_path_is_judged_by_its_own_deadline_unless_the_options_say_otherwise() -> None:
+    slow = flown("a1", sent("a1"), seen("a1", 12.0, 12.1))
+    patient = flown("a2", sent("a2"), seen("a2", 12.0, 12.1))
+    patient.deadline_s = 60.0
+    judged = judge(shot(slow, patient), Thresholds(None, None, wait_s=65.0))
+    assert [state for state, _ in judged.paths] == [State.CRITICAL, State.OK]

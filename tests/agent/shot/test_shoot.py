@@ -6,11 +6,11 @@ import pytest
 
 from agent.assignment import Assignment, assign
 from agent.embedded import as_environment, trusting_policy
-from agent.shot.shoot import ShotError, check_budgets, renamed, select, shoot
+from agent.shot.shoot import ShotError, Watch, check_budgets, on_path, renamed, select, shoot
 from lab.estate import Estate
 from lab.faults import InboundFiltered
 from probes.contract.config.models import Config
-from probes.contract.names import is_name
+from probes.contract.names import Path, is_name
 from probes.contract.outcome import Outcome
 from tests.agent.fakes import assignment
 
@@ -27,8 +27,26 @@ def test_all_unknown_names_are_told_at_once() -> None:
     with pytest.raises(ShotError) as caught:
         select(assignment().paths, ["nope"], ["no/where"])
     first, second = str(caught.value).splitlines()
-    assert first.startswith("--relay nope: found no path with it, allowed is one of ")
-    assert second.startswith("--mailbox no/where: ")
+    found = "--relay: found 'nope', with which there is no path, allowed is one of "
+    assert first.startswith(found)
+    assert second.startswith("--mailbox: found 'no/where', ")
+
+
+def test_of_many_names_the_likeliest_are_told() -> None:
+    plan = assignment().paths[0]
+    paths = [on_path(plan, Path("sfo", f"relay-{n}", "acme/inbox")) for n in range(20)]
+    with pytest.raises(ShotError, match="allowed is one of 20 names, such as relay-"):
+        select(paths, ["relay7"], [])
+
+
+def test_no_path_at_all_is_told() -> None:
+    with pytest.raises(ShotError, match="found no path, allowed is an agent that a rule"):
+        select([], [], [])
+    plan = assignment().paths[0]
+    one = on_path(plan, Path("sfo", "a1", "acme/inbox"))
+    two = on_path(plan, Path("sfo", "a2", "bolt/inbox"))
+    with pytest.raises(ShotError, match="found no path with both"):
+        select([one, two], ["a1"], ["bolt/inbox"])
 
 
 def test_a_shot_that_would_flood_a_mailbox_or_a_relay_is_refused() -> None:
@@ -61,13 +79,18 @@ async def test_one_shot_through_each_relay_and_nothing_is_left_behind(
         await estate.order(InboundFiltered(), relays=["relay-2"])
         config = Config.model_validate(estate.config_document(timeouts={"connect": "200ms"}))
         work = assign(config)
-        shot = await shoot(
-            renamed(work, work.paths, "a1b2c3"),
+        mine = renamed(work, work.paths, "a1b2c3")
+        watch = Watch(mine.paths)
+        await shoot(
+            mine,
             trusting_policy(config),
             as_environment(estate.secrets, "k" * 32),
+            watch,
             wait_s=30.0,
             version="1",
         )
+        shot = watch.shot("too late to cut anything")
+        assert shot.cut == ""
         outcomes = {one.path.relay: one.verdict.outcome for one in shot.flown}
         assert outcomes == {"relay-1": Outcome.DELIVERED, "relay-2": Outcome.UNREACHABLE}
         assert await estate.mailboxes["acme/inbox"].contents("INBOX") == {}

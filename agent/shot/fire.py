@@ -1,0 +1,115 @@
+"""Fires a shot from a program that has no event loop: signals, the loop, and a limit on it all."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+from agent.app import loop_factory
+from agent.assignment import Assignment
+from agent.policy.models import PolicyFile
+from agent.shot.shoot import TEMPORARY, Shot, Watch, shoot
+
+_SAYING_S = 1.0
+"""For how long a line may be on its way to a reader that does not read."""
+_LONGEST_START_S = 10.0
+
+
+def fire(assignment: Assignment, policy: PolicyFile, watch: Watch, wait_s: float) -> Shot:
+    """One canary for each path of the assignment; waits for at most ``wait_s`` seconds.
+
+    SIGINT, SIGTERM and SIGHUP end the waiting: what was seen until then is the result. A second
+    one ends the process.
+
+    Raises:
+        SpoolError: no temporary file can be written.
+        SecretError: a signing key cannot be read.
+    """
+
+    async def run() -> None:
+        with _signals(watch.interrupt):
+            await shoot(
+                assignment,
+                policy,
+                os.environ,
+                watch,
+                wait_s=wait_s,
+                version=version("mailcanary"),
+            )
+
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(run())
+    return watch.shot()
+
+
+@contextlib.contextmanager
+def _signals(interrupt: Callable[[str], None]) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    seen: list[int] = []
+
+    def on_signal(number: signal.Signals) -> None:
+        if seen:
+            os._exit(128 + number)
+        seen.append(number)
+        interrupt(f"interrupted by {number.name}")
+
+    for number in numbers:
+        loop.add_signal_handler(number, on_signal, number)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+
+@contextlib.contextmanager
+def limited(
+    limit_s: float | None, at_limit: Callable[[], int], stuck_code: int
+) -> Iterator[threading.Lock]:
+    """After ``limit_s`` seconds ``at_limit`` says what there is to say, and the process ends.
+
+    Nothing holds that up, neither a disk nor a server that hangs; ``at_limit`` gives the exit code
+    and runs in a thread. Whoever says something before that holds the lock that this gives, so
+    that it is said once; ``stuck_code`` is the exit code when nobody takes what is being said.
+    Without a limit nothing ends.
+    """
+    lock = threading.Lock()
+    if limit_s is None:
+        yield lock
+        return
+
+    def end() -> None:
+        if not lock.acquire(timeout=_SAYING_S):
+            os._exit(stuck_code)
+        code = at_limit()
+        for directory in Path(tempfile.gettempdir()).glob(f"{TEMPORARY}{os.getpid()}-*"):
+            shutil.rmtree(directory, ignore_errors=True)
+        os._exit(code)
+
+    timer = threading.Timer(max(0.0, limit_s), end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield lock
+    finally:
+        timer.cancel()
+
+
+def age_s() -> float:
+    """For how many seconds this process has existed: a program's start takes its time too."""
+    try:
+        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+        started_s = int(fields[19]) / os.sysconf("SC_CLK_TCK")
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - started_s
+        # More can only be a clock that is not the one meant.
+        return age if 0 <= age <= _LONGEST_START_S else 0.0
+    except (OSError, ValueError, IndexError):
+        return 0.0

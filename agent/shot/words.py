@@ -1,0 +1,92 @@
+"""What is wrong with a shot's canaries, in words: a line each, and in a few words for many."""
+
+from collections.abc import Sequence
+
+from agent.shot.shoot import Flown, Shot
+from probes.contract.events import MailboxHealth
+from probes.contract.outcome import Outcome
+
+_NAMED = 3
+"""Relays, mailboxes or paths that are named in a summary; more are counted."""
+
+
+def unread(health: MailboxHealth) -> str:
+    """In what state a mailbox is that is not read, and why."""
+    return f"{health.state}: {health.detail or 'not read yet'}"
+
+
+def why(flown: Flown, shot: Shot) -> str:
+    """What is wrong with a canary that is not OK."""
+    text = _why(flown, shot)
+    queue_id = None if flown.submission is None else flown.submission.queue_id
+    return f"{text} (queue id {queue_id})" if queue_id else text
+
+
+def _why(flown: Flown, shot: Shot) -> str:
+    verdict, submission = flown.verdict, flown.submission
+    if flown.home and verdict.delay is not None:
+        return " ".join([f"{verdict.outcome} after {verdict.delay.hi:.3g} s", *_extras(flown)])
+    if flown.bounce is not None and verdict.outcome is Outcome.BOUNCED:
+        return f"bounced: {flown.bounce.status or ''} {flown.bounce.diagnostic or ''}".strip()
+    if submission is not None and submission.detail:
+        return f"{verdict.outcome} at {submission.detail}"
+    if not flown.begun:
+        return "not sent: nothing of it was on the disk when the wait was over"
+    mailbox = shot.mailboxes.get(flown.path.mailbox)
+    if mailbox is None or mailbox.state != "ok":
+        return f"mailbox {'starting: not read yet' if mailbox is None else unread(mailbox)}"
+    waited = f"after {shot.waited_s:.3g} s"
+    if submission is None:
+        # Nothing was accepted yet, as far as anybody knows.
+        return f"still being sent {waited}: the relay has not answered to the end"
+    return f"accepted, not seen in the mailbox {waited} (transit)"
+
+
+def _extras(flown: Flown) -> list[str]:
+    said = (("in junk", flown.verdict.junk), ("twice", flown.verdict.duplicates))
+    return [word for word, found in said if found]
+
+
+def _word(flown: Flown, shot: Shot) -> str:
+    """What is wrong, in a word or two: canaries of the same word are told together."""
+    verdict, submission = flown.verdict, flown.submission
+    if flown.home:
+        return " ".join(_extras(flown)) or "slow"
+    if verdict.outcome is not Outcome.PENDING:
+        stage = None if submission is None else submission.stage
+        # Out of reach is a relay at no other stage than these two.
+        plain = stage is None or verdict.outcome is Outcome.UNREACHABLE
+        return verdict.outcome if plain else f"{verdict.outcome} at {stage}"
+    if not flown.begun:
+        return "not sent"
+    mailbox = shot.mailboxes.get(flown.path.mailbox)
+    if mailbox is None or mailbox.state != "ok":
+        return "mailbox not read"
+    return "still being sent" if submission is None else "not seen"
+
+
+def in_brief(bad: Sequence[Flown], shot: Shot) -> list[str]:
+    """What is wrong with which, in a few words for each fault; ``bad`` is the worst first."""
+    alike: dict[str, list[Flown]] = {}
+    for flown in bad:
+        alike.setdefault(_word(flown, shot), []).append(flown)
+    return [f"{_subject(found, shot.flown)} {word}" for word, found in alike.items()]
+
+
+def _subject(found: Sequence[Flown], every: Sequence[Flown]) -> str:
+    """Those canaries as relays, or as mailboxes, where it is all of those; else as paths."""
+    if len(found) == len(every) > 1:
+        return "all"
+    others = [flown.path for flown in every if flown not in found]
+    relays = dict.fromkeys(flown.path.relay for flown in found)
+    if not {path.relay for path in others} & set(relays):
+        return _named(list(relays))
+    mailboxes = dict.fromkeys(flown.path.mailbox for flown in found)
+    if not {path.mailbox for path in others} & set(mailboxes):
+        return f"to {_named(list(mailboxes))}"
+    return _named([f"{flown.path.relay} to {flown.path.mailbox}" for flown in found])
+
+
+def _named(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
