@@ -20,6 +20,7 @@ from collector.log.engine import (
     Item,
     LogError,
     LogFullError,
+    Mark,
     Retention,
 )
 from collector.log.opening import open_segments
@@ -104,6 +105,10 @@ class InlineLog:
         self._busy = False
         self.lock = asyncio.Lock()
 
+    async def marks(self) -> dict[tuple[str, str], Mark]:
+        """See :class:`collector.log.engine.Log`."""
+        return self.store.marks()
+
     async def append(self, batch: Batch) -> Appended:
         """See :class:`collector.log.engine.Log`."""
         check_batch(batch)
@@ -168,6 +173,7 @@ class Sink:
         world.alias(self.store.head.log_id, "log-1")
         self._log = InlineLog(self.store, process)
         self._reader = Reader(lambda: self.store.view)
+        self._consumer = RollupConsumer(directory, world.trace)
         self._ingest = Ingest(self._log, assigned.allows, world.now_ns)  # type: ignore[arg-type]  # all that it uses
         room = Room(per_minute=world.scenario.per_minute)
         self._ingest.admission = Admission(room, world.loop.time)
@@ -258,7 +264,7 @@ class Sink:
 
     async def _roll_up(self) -> None:
         """Feed the rollup as its runner does; one that fails is opened again."""
-        consumer = RollupConsumer(self._directory, self._world.trace)
+        consumer = self._consumer
         while True:
             try:
                 cursor = consumer.open(self._log.log_id, self._bounds())
@@ -300,6 +306,7 @@ class Sink:
 
     def close(self) -> None:
         """Release the files."""
+        self._consumer.close()
         self._reader.close()
         self.store.close()
         self._ingest.close()
