@@ -36,7 +36,7 @@ def _group() -> None:
 
 
 @contextlib.contextmanager
-def _progress(title: str, total: int | None) -> Iterator[Callable[[int], None]]:
+def progress(title: str, total: int | None) -> Iterator[Callable[[int], None]]:
     """A bar on standard error where that is a terminal, and nothing where it is not."""
     if not sys.stderr.isatty():
         yield lambda _: None
@@ -49,7 +49,7 @@ def _progress(title: str, total: int | None) -> Iterator[Callable[[int], None]]:
         yield lambda amount: bar.advance(task, amount)
 
 
-def _size(directory: Path) -> int:
+def log_bytes(directory: Path) -> int:
     """The bytes of a log's segments; 0 where there is none."""
     with contextlib.suppress(OSError):
         firsts = files.list_segments(directory)
@@ -87,7 +87,7 @@ def verify(directory: Directory, as_json: Json = False) -> None:
 
     Exit code 1 and one line for each thing that is wrong, 0 when the log is whole.
     """
-    with _progress("verify", _size(directory)) as advance:
+    with progress("verify", log_bytes(directory)) as advance:
         report = verification.verify(directory, advance)
     if not as_json:
         for note in report.notes:
@@ -161,7 +161,7 @@ def export(
     cursor, since_ns = _bound(after, "--after")
     last, until_ns = _bound(until, "--until")
     wanted = transfer.Selection(cursor or 0, last, since_ns, until_ns, _kinds(kinds))
-    with _progress("export", None) as advance, _output(to) as out:
+    with progress("export", None) as advance, _output(to) as out:
         done = transfer.export(directory, wanted, out, advance)
     if as_json:
         typer.echo(json.dumps(asdict(done)), err=True)
@@ -188,13 +188,13 @@ def import_(
     """
     size = file.stat().st_size if file.is_file() else 0
     if not skip_bad:
-        with _progress("check", size) as advance:
+        with progress("check", size) as advance:
             transfer.check_file(file, advance)
     elif not file.is_file():
         raise LogError(f"{file}: found no file, allowed is an export")
     store = open_store(directory, Limits())
     try:
-        with _progress("import", size) as advance:
+        with progress("import", size) as advance:
             done = transfer.load(store, file, advance)
     finally:
         store.close()
@@ -223,7 +223,7 @@ def backup(
 
     The copy is the log as it was at one moment. Exit code 1 when it is not whole.
     """
-    with _progress("backup", _size(directory)) as advance:
+    with progress("backup", log_bytes(directory)) as advance:
         done = copies.backup(directory, target, advance)
     _copied(done, as_json=as_json)
 
@@ -241,6 +241,6 @@ def restore(
     The log keeps its id. Its next cursor is above all that were ever given, so that no consumer
     takes a new event for an old one; `mailcanary rebuild` makes the consumers agree with the log.
     """
-    with _progress("restore", _size(source)) as advance:
+    with progress("restore", log_bytes(source)) as advance:
         done = copies.restore(source, directory, advance)
     _copied(done, as_json=as_json)
