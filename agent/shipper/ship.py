@@ -6,7 +6,7 @@ import gzip
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Protocol
 
@@ -41,11 +41,19 @@ class Takes(Protocol):
 
 @dataclass(slots=True)
 class Shipping:
-    """How the shipping goes: ``starting``, ``ok``, ``retrying`` or ``stopped``, and why."""
+    """How the shipping goes: ``starting``, ``ok``, ``retrying`` or ``stopped``, and why.
+
+    Times are of the wall clock: of the last batch that was taken, of each kind's last failure, and
+    of the next try while one is waited for.
+    """
 
     state: str = "starting"
     detail: str | None = None
+    kind: str | None = None
     shipped_seq: int = 0
+    success_ns: int | None = None
+    failed_ns: dict[str, int] = field(default_factory=dict)
+    retry_ns: int | None = None
 
 
 class Shipper:
@@ -87,10 +95,14 @@ class Shipper:
             failure = await self.drain()
             if failure is None:
                 await asyncio.sleep(POLL_S)
-            elif failure.fate is Fate.STOP:
-                await self._mended(self._wait_s(failure))
+                continue
+            wait_s = self._wait_s(failure)
+            self.status.retry_ns = self._wall_ns() + round(wait_s * 1e9)
+            if failure.fate is Fate.STOP:
+                await self._mended(wait_s)
             else:
-                await asyncio.sleep(self._wait_s(failure))
+                await asyncio.sleep(wait_s)
+            self.status.retry_ns = None
 
     def try_again(self) -> None:
         """The collector hears this agent: what only a person could mend may be mended."""
@@ -163,11 +175,13 @@ class Shipper:
             log.warning("the collector misses events that this spool dropped", gap=answer.gap)
         self._backoff.reset()
         self._most = min(BATCH_EVENTS, self._most * 2)
-        self._say("ok", None)
+        self.status.success_ns = self._wall_ns()
+        self._say("ok")
         return None
 
     def _failed(self, failure: Failure, records: Sequence[Record]) -> Failure | None:
         self._counters["ship_failures"] += 1
+        self.status.failed_ns[failure.kind] = self._wall_ns()
         if failure.fate is Fate.SMALLER:
             if len(records) > 1:
                 # In parts: at the latest, the event that is at fault is alone.
@@ -176,7 +190,7 @@ class Shipper:
             if failure.final:
                 self._drop(records[0], failure)
                 return None
-        self._say("stopped" if failure.fate is Fate.STOP else "retrying", failure.text)
+        self._say("stopped" if failure.fate is Fate.STOP else "retrying", failure)
         return failure
 
     def _drop(self, record: Record, failure: Failure) -> None:
@@ -195,11 +209,13 @@ class Shipper:
             return STOPPED_S
         return self._backoff.next_s(at_least_s=failure.retry_after_s)
 
-    def _say(self, state: str, detail: str | None) -> None:
-        if state != self.status.state:
+    def _say(self, state: str, failure: Failure | None = None) -> None:
+        """Tell of a change: of the state, or of what kind of failure it is that goes on."""
+        kind, detail = (None, None) if failure is None else (failure.kind, failure.text)
+        if (state, kind) != (self.status.state, self.status.kind):
             level = log.info if state == "ok" else log.warning if state == "retrying" else log.error
-            level("shipping", state=state, detail=detail)
-        self.status.state, self.status.detail = state, detail
+            level("shipping", state=state, kind=kind, detail=detail)
+        self.status.state, self.status.kind, self.status.detail = state, kind, detail
 
 
 def _first_part(records: list[Record]) -> list[Record]:

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from agent.shipper.failures import Failure, Fate, ShipError, of_status
 from agent.shipper.ship import BATCH_EVENTS, STOPPED_S, Shipper
@@ -153,6 +154,35 @@ def test_a_beat_that_is_heard_ends_the_wait_for_a_person(tmp_path: Path) -> None
     spool.close()
     # Asked once and left alone; asked again as soon as it is worth it.
     assert stored == [(1, 0), (2, 1)]
+
+
+def test_how_it_goes_is_known_meanwhile_and_told_when_it_changes(tmp_path: Path) -> None:
+    spool, shelf = InlineSpool(tmp_path), Shelf()
+    shelf.plan = ["refused"] * 3 + ["answer lost"] * 2 + ["stop"]
+    seen: list[tuple[str, bool]] = []
+
+    async def run() -> None:
+        await _write(spool, 1)
+        shipper = _shipper(spool, shelf)
+        status = shipper.status
+        shipping = asyncio.create_task(shipper.run())
+        while status.state != "ok":
+            await asyncio.sleep(0.01)
+            look = (status.state, status.retry_ns is not None)
+            if not seen or seen[-1] != look:
+                seen.append(look)
+        shipping.cancel()
+        assert status.failed_ns == {"503": 5, "timeout": 5, "401": 5}
+        assert (status.success_ns, status.kind, status.detail) == (5, None, None)
+
+    with capture_logs() as told, asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(run())
+    spool.close()
+    assert set(seen) == {("retrying", True), ("stopped", True), ("ok", False)}
+    lines = [(line["state"], line["kind"]) for line in told if line["event"] == "shipping"]
+    assert lines == [
+        ("retrying", "503"), ("retrying", "timeout"), ("stopped", "401"), ("ok", None)
+    ]  # fmt: skip
 
 
 async def test_what_is_too_much_goes_in_parts_and_grows_again(spool: InlineSpool) -> None:
