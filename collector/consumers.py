@@ -86,11 +86,16 @@ class ConsumerStatus:
     restarts: int = 0
 
 
+def lag_of(progress: Progress, extent: Extent) -> int:
+    """How many cursors are before a consumer, of a log that has these entries."""
+    return max(0, extent.last - max(progress.cursor, extent.first - 1))
+
+
 def status_of(
     name: str, progress: Progress, extent: Extent, now_ns: int, restarts: int = 0
 ) -> ConsumerStatus:
     """The status of a consumer of a log that has these entries now."""
-    lag = max(0, extent.last - max(progress.cursor, extent.first - 1))
+    lag = lag_of(progress, extent)
     since_ns = progress.unread_ns if lag else None
     return ConsumerStatus(
         name,

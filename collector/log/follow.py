@@ -27,10 +27,13 @@ class Stretch(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Outlook(msgspec.Struct, frozen=True, tag="outlook"):
-    """What there is to read: the cursor of the newest entry, and the segments in their order."""
+    """What there is to read: the cursor of the newest entry, and the segments in their order.
+
+    ``segments`` is ``None`` where they are those that were told last.
+    """
 
     last: int
-    segments: tuple[Stretch, ...]
+    segments: tuple[Stretch, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +49,10 @@ def stretch(segment: Segment) -> Stretch:
     return Stretch(segment.first, segment.still, segment.head.salvaged)
 
 
-def outlook(view: View) -> Outlook:
-    """What a view's followers are told."""
+def outlook(view: View, told: View | None = None) -> Outlook:
+    """What a view's followers are told, after they were told of the view ``told``."""
+    if told is not None and told.segments == view.segments:
+        return Outlook(view.last_entry, None)
     return Outlook(view.last_entry, tuple(map(stretch, view.segments)))
 
 
@@ -69,12 +74,10 @@ class FollowedLog:
         self.log_id = log_id
         self._directory = directory
         self._damaged = damaged
-        self._view = self._seen(told)
+        self._view = View((), 0, 0, 0)
         self._reader = Reader(lambda: self._view)
         self._waiters: set[tuple[int, asyncio.Future[None]]] = set()
-
-    def _seen(self, told: Outlook) -> View:
-        return View(tuple(map(self._segment, told.segments)), told.last, 0, 0)
+        self.tell(told)
 
     def _segment(self, told: Stretch) -> Segment:
         head = Head(self.log_id, told.first, 0, 0, 0, 0, 0, told.salvaged)
@@ -84,7 +87,10 @@ class FollowedLog:
 
     def tell(self, told: Outlook) -> None:
         """Note what there is now."""
-        self._view = self._seen(told)
+        segments = self._view.segments
+        if told.segments is not None:
+            segments = tuple(map(self._segment, told.segments))
+        self._view = View(segments, told.last, 0, 0)
         for after, future in self._waiters:
             if told.last > after and not future.done():
                 future.set_result(None)
