@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import msgspec
 
+from collector.config.parts import Parts
 from probes.contract.config.models import Config
-from probes.contract.config.prune import document_of, part_of
 from probes.contract.wire import WIRE_VERSION, AssignmentDocument
 
 
@@ -24,14 +24,11 @@ class Posted:
     body: bytes
 
 
-def post(config: Config, revision: str, agent: str) -> Posted:
+def post(parts: Parts, revision: str, agent: str) -> Posted:
     """The assignment of ``agent``, encoded."""
-    document = document_of(part_of(config, agent))
-    part = msgspec.json.encode(document, order="sorted")
+    part = parts.text(agent)
     digest = hashlib.blake2b(part, digest_size=12).hexdigest()
-    whole = AssignmentDocument(
-        version=WIRE_VERSION, agent=agent, revision=revision, config=msgspec.Raw(part)
-    )
+    whole = AssignmentDocument(version=WIRE_VERSION, agent=agent, revision=revision, config=part)
     return Posted(f'"{digest}"', msgspec.json.encode(whole))
 
 
@@ -41,6 +38,7 @@ class Board:
     def __init__(self, config: Config, revision: str) -> None:
         self._config = config
         self._revision = revision
+        self._parts: Parts | None = None
         self._posted: dict[str, asyncio.Task[Posted]] = {}
         self._changed = asyncio.Event()
         # One at a time: they would only take the interpreter from each other.
@@ -74,7 +72,9 @@ class Board:
 
     async def _work_out(self, config: Config, revision: str, agent: str) -> Posted:
         async with self._one:
-            return await asyncio.to_thread(post, config, revision, agent)
+            if self._parts is None or self._parts.config is not config:
+                self._parts = await asyncio.to_thread(Parts, config, self._parts)
+            return await asyncio.to_thread(post, self._parts, revision, agent)
 
     async def wait(self, agent: str, etag: str, seconds: float) -> Posted | None:
         """The assignment once it differs from ``etag``; ``None`` when it does not in time.

@@ -175,7 +175,7 @@ class Customers:
                 raise NoCustomerError(f"customer {name}: there is none")
             path = file.path
             files = (await self._config.read_files()).without(str(path))
-            checked = await asyncio.to_thread(files.check)
+            checked = await self._config.judge(files)
             if checked.problems:
                 raise RefusedError([str(problem) for problem in checked.problems])
             deed = _Deed(who.signature, "delete", name, unified_diff(file.text, "", path.name))
@@ -225,7 +225,7 @@ class Customers:
         mine = str(self._files.place(name) if file is None else file.path)
         files = await self._config.read_files()
         changed = files.with_customer(Source(mine, text, "customer"))
-        checked = await asyncio.to_thread(changed.check)
+        checked = await self._config.judge(changed)
         if checked.config is None:
             others = [source.name for source in files.sources if source.name != mine]
             raise RefusedError(_lines(who, checked.problems, mine, others))

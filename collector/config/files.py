@@ -1,6 +1,8 @@
 """The configuration's files as the collector sees them: what they hold, and if they changed."""
 
+import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +26,10 @@ class Files(NamedTuple):
         return Checked(config, problems, sorted([*self.warnings, *checked.warnings]))
 
     def with_customer(self, source: Source) -> "Files":
-        """The same files with one customer's in the place of the one of its name, or added."""
+        """The same files with one customer's in the place of the one of its name, or added.
+
+        It comes last: what does not fit with another is then said of the one that is new.
+        """
         others = [other for other in self.sources if other.name != source.name]
         return self._replace(sources=[*others, source])
 
@@ -33,24 +38,74 @@ class Files(NamedTuple):
         return self._replace(sources=[source for source in self.sources if source.name != name])
 
 
+class Judge:
+    """Checks files; the same files, asked for again, are not worked out again.
+
+    That is half of a change over HTTP, whose files are judged before they are written and read
+    once they are. May be asked from several threads.
+    """
+
+    def __init__(self) -> None:
+        self._last: tuple[Files, Checked] | None = None
+
+    def check(self, files: Files) -> Checked:
+        """What ``mailcanary check`` would say of ``files``."""
+        checked = None if self._last is None else _known(*self._last, files)
+        if checked is None:
+            checked = files.check()
+        self._last = (files, checked)
+        return checked
+
+
+def _known(before: Files, checked: Checked, files: Files) -> Checked | None:
+    """What ``checked`` of ``before`` says of ``files``; ``None`` when they are others."""
+    if before == files:
+        return checked
+    config, old, new = checked.config, _customers(before), _customers(files)
+    # In faulty ones the order decides which of two that do not go together is complained of.
+    if config is None or _others(before) != _others(files) or sorted(old) != sorted(new):
+        return None
+    # Those of the main file come first, then one of each file, in the order of the files.
+    first = len(config.customers) - len(old)
+    found = dict(zip(old, config.customers[first:], strict=True))
+    customers = (*config.customers[:first], *(found[one] for one in new))
+    return checked._replace(config=config.model_copy(update={"customers": customers}))
+
+
+def _customers(files: Files) -> list[tuple[str, str]]:
+    return [(one.name, one.text) for one in files.sources if one.role == "customer"]
+
+
+def _others(files: Files) -> Files:
+    return files._replace(sources=[one for one in files.sources if one.role != "customer"])
+
+
 ReadFiles = Callable[[], Files]
 """Reads the files as they are on the disk now; never raises for what they hold."""
 
-Signature = tuple[tuple[str, int, int, int], ...]
+Signature = frozenset[tuple[str, int, int, int]]
 
 
 def signature(main: Path) -> Signature:
     """Changes whenever the main file or one in ``customers.d`` is written, replaced or removed."""
-    directory = main.parent / CUSTOMERS
+    found = set(glance(main))
+    with suppress(OSError), os.scandir(main.parent / CUSTOMERS) as entries:
+        for entry in entries:
+            found.update(_mark(entry))
+    return frozenset(found)
+
+
+def glance(main: Path) -> Signature:
+    """Changes whenever the main file is written, or a file in ``customers.d`` replaced or removed.
+
+    Not when one is written in place. It costs the same for any number of files.
+    """
+    return frozenset((*_mark(main), *_mark(main.parent / CUSTOMERS)))
+
+
+def _mark(entry: "Path | os.DirEntry[str]") -> Signature:
     try:
-        entries = sorted(directory.iterdir())
+        stat = entry.stat()
     except OSError:
-        entries = []
-    found = []
-    for file in (main, *entries):
-        try:
-            stat = file.stat()
-        except OSError:
-            continue
-        found.append((str(file), stat.st_mtime_ns, stat.st_size, stat.st_ino))
-    return tuple(found)
+        return frozenset()
+    return frozenset({(os.fspath(entry), stat.st_mtime_ns, stat.st_size, stat.st_ino)})

@@ -1,5 +1,6 @@
 """The revisions that were in force, in the control file: what they said, whom they let do what."""
 
+import asyncio
 import sqlite3
 import zlib
 from collections.abc import Callable, Iterable
@@ -54,7 +55,9 @@ class Revisions:
         Raises:
             ControlError: nothing was written.
         """
-        await self._store.run(_recording(revision, tuple(grants), keep_ns))
+        # A large configuration is long to compress: not in the loop.
+        record = await asyncio.to_thread(_recording, revision, tuple(grants), keep_ns)
+        await self._store.run(record)
 
 
 def _last(connection: sqlite3.Connection) -> Revision | None:

@@ -1,6 +1,7 @@
 """The configuration in force: read, judged as a whole, replaced as a whole or not at all."""
 
 import asyncio
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ import structlog
 
 from collector.config.assigned import Assigned, grants
 from collector.config.assignments import Board
-from collector.config.files import Files, ReadFiles, signature
+from collector.config.files import Files, Judge, ReadFiles, Signature, glance, signature
 from collector.config.revisions import Revision, Revisions
 from collector.own_events import OwnEvents
 from probes.contract.config.loader import Checked, config_revision
@@ -21,8 +22,10 @@ from probes.contract.events import Config as ConfigEvent
 
 log = structlog.get_logger(__name__)
 
-POLL_S = 0.5
-"""How often the files are looked at."""
+POLL_S = 0.2
+"""How often it is looked whether a file was replaced."""
+LOOKS = 5
+"""Every so many looks are at each file, and find what was written in place."""
 KEEP_GRANTS_S = 60 * 86400.0
 """For how long an agent may report of what it was once given."""
 AGAIN_S = 86400.0
@@ -62,6 +65,8 @@ class ConfigService:
         self._now_ns = now_ns
         self._one = asyncio.Lock()
         self._told_ns = 0
+        self._took: dict[str, float] = {}
+        self._judge = Judge()
         self._in_force: InForce | None = None
         self._board: Board | None = None
         self.assigned = Assigned()
@@ -114,6 +119,10 @@ class ConfigService:
         """The files as they are now."""
         return await asyncio.to_thread(self._read)
 
+    async def judge(self, files: Files) -> Checked:
+        """What ``mailcanary check`` would say of ``files``; those of last time are not checked."""
+        return await asyncio.to_thread(self._judge.check, files)
+
     async def reload(self) -> bool:
         """Read the files; whether what they say is in force now.
 
@@ -139,7 +148,11 @@ class ConfigService:
             return True
 
     async def _look(self) -> Checked:
-        checked = await asyncio.to_thread(lambda: self._read().check())
+        began = time.monotonic()
+        files = await self.read_files()
+        read = time.monotonic()
+        checked = await self.judge(files)
+        self._took = {"read_s": _seconds(began, read), "check_s": _seconds(read, time.monotonic())}
         # At the start there is nothing in force that could stay; start() tells what becomes of it.
         news = checked.problems != self.problems and self._in_force is not None
         if checked.problems and news:
@@ -153,6 +166,7 @@ class ConfigService:
         return checked
 
     async def _put_in_force(self, config: Config) -> None:
+        checked = time.monotonic()
         revision = await asyncio.to_thread(config_revision, config)
         if self._in_force is not None and self._in_force.revision == revision:
             self.trouble = None
@@ -172,7 +186,8 @@ class ConfigService:
         else:
             self._board.publish(config, revision)
         self.on_change(config)
-        log.info("configuration in force", revision=revision)
+        told_s = _seconds(checked, time.monotonic())
+        log.info("configuration in force", revision=revision, **self._took, told_s=told_s)
 
     async def _tell(self, new: InForce, document: dict[str, object]) -> None:
         event = ConfigEvent(revision=new.revision, at_ns=new.since_ns, document=document)
@@ -181,20 +196,30 @@ class ConfigService:
 
     async def watch(self) -> None:
         """Reload whenever a file changed; for ever."""
-        seen = await asyncio.to_thread(signature, self._main)
-        while True:
+        near, far = await self._signatures()
+        for turn in itertools.count(1):
             await asyncio.sleep(POLL_S)
-            found = await asyncio.to_thread(signature, self._main)
-            if found != seen or self.trouble is not None:
-                seen = found
+            thorough = turn % LOOKS == 0
+            found = await asyncio.to_thread(signature if thorough else glance, self._main)
+            news = found != (far if thorough else near)
+            if news or (thorough and self.trouble is not None):
+                # Before the files are read: what changes meanwhile is news next time.
+                near, far = await self._signatures()
                 await self.reload()
             if self._now_ns() - self._told_ns >= AGAIN_S * 1e9:
                 await self._tell_again()
+
+    async def _signatures(self) -> tuple[Signature, Signature]:
+        return await asyncio.to_thread(lambda: (glance(self._main), signature(self._main)))
 
     async def _tell_again(self) -> None:
         async with self._one:
             now = self.in_force
             try:
-                await self._tell(now, document_of(now.config))
+                await self._tell(now, await asyncio.to_thread(document_of, now.config))
             except MailcanaryError as error:
                 log.warning("the configuration could not be told again", error=str(error))
+
+
+def _seconds(begin: float, end: float) -> float:
+    return round(end - begin, 4)

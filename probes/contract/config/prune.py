@@ -5,10 +5,11 @@ from the whole: which is why it holds the names and labels of the other agents t
 but neither their bounce mailboxes nor any customer whose canaries they alone fly.
 """
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from probes.contract.config.models import Agent, Config, Customer, Sender
-from probes.contract.config.selection import Choice, Estate, Group
+from probes.contract.config.selection import Estate, Group
 
 
 def part_of(config: Config, agent: str) -> Config:
@@ -20,19 +21,35 @@ def part_of(config: Config, agent: str) -> Config:
     only names.
     """
     estate = Estate.of(config.relays, config.agents, config.defaults)
-    mine = next((one for one in config.agents if one.name == agent), None)
-    bounces = mine.sender.bounces if mine is not None and mine.sender is not None else None
+    bounces = bounces_of(config, agent)
     customers: list[Customer] = []
     found: list[Group] = []
     for customer in config.customers:
-        part, flown = _customer(customer, estate, agent, bounces)
+        flown = [group for group in estate.groups_of(customer) if agent in group.agents]
         found += flown
+        part = customer_part(customer, flown, bounces)
         if part is not None:
             customers.append(part)
-    relays = {name for group in found for name in group.relays}
+    shell = shell_part(config, agent, found)
+    return shell.model_copy(update={"customers": tuple(customers)})
+
+
+def bounces_of(config: Config, agent: str) -> str | None:
+    """The mailbox in which the agent's bounces come home."""
+    senders = [one.sender for one in config.agents if one.name == agent]
+    return next((sender.bounces for sender in senders if sender is not None), None)
+
+
+def shell_part(config: Config, agent: str, flown: Iterable[Group]) -> Config:
+    """The part without its customers, whose rules ``flown`` are those that ``agent`` flies by."""
+    mine = next((one for one in config.agents if one.name == agent), None)
+    relays: set[str] = set()
+    sharing: set[str] = set()
+    for group in flown:
+        relays.update(group.relays)
+        sharing.update(group.agents)
     if mine is not None and mine.on_relay is not None:
         relays.add(mine.on_relay)
-    sharing = {name for group in found for name in group.agents}
     agents = [
         one if one is mine else _stranger(one)
         for one in config.agents
@@ -42,30 +59,24 @@ def part_of(config: Config, agent: str) -> Config:
         update={
             "relays": tuple(relay for relay in config.relays if relay.name in relays),
             "agents": tuple(agents),
-            "customers": tuple(customers),
+            "customers": (),
         }
     )
 
 
-def _customer(
-    customer: Customer, estate: Estate, agent: str, bounces: str | None
-) -> tuple[Customer | None, list[Group]]:
-    """The customer's part, ``None`` where there is none, and the rules that ``agent`` flies by."""
-    boxes = Choice(customer.mailboxes)
-    rules, found = [], []
-    for index, rule in enumerate(customer.canaries):
-        group = estate.group(customer.name, boxes, index, rule)
-        if group.paths and agent in group.agents:
-            rules.append(rule)
-            found.append(group)
-    wanted = {name for group in found for name in group.mailboxes} | {bounces}
+def customer_part(
+    customer: Customer, flown: Sequence[Group], bounces: str | None
+) -> Customer | None:
+    """A customer's part for an agent; ``None`` where there is none.
+
+    ``flown`` are the customer's rules that the agent flies by, ``bounces`` its bounce mailbox.
+    """
+    wanted = {name for group in flown for name in group.mailboxes} | {bounces}
     mailboxes = tuple(box for box in customer.mailboxes if f"{customer.name}/{box.name}" in wanted)
     if not mailboxes:
-        return None, []
-    part = Customer(
-        name=customer.name, mailboxes=mailboxes, canaries=tuple(rules), labels=customer.labels
-    )
-    return part, found
+        return None
+    rules = tuple(customer.canaries[group.index] for group in flown)
+    return Customer(name=customer.name, mailboxes=mailboxes, canaries=rules, labels=customer.labels)
 
 
 def _stranger(agent: Agent) -> Agent:

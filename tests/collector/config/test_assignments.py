@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from collector.config.assignments import Board, post
+from collector.config.parts import Parts
 from probes.contract.config.models import Config
 from probes.contract.config.prune import part_of
 from probes.contract.plan import plan
@@ -69,9 +70,9 @@ async def test_the_document_gives_the_agents_own_plan() -> None:
 
 
 async def test_the_etag_moves_with_the_part_and_not_with_the_revision() -> None:
-    before = post(_config(), "r1", "sfo")
-    assert post(_config(globex="1m"), "r2", "sfo").etag == before.etag
-    assert post(_config(acme="1m"), "r3", "sfo").etag != before.etag
+    before = post(Parts(_config()), "r1", "sfo")
+    assert post(Parts(_config(globex="1m")), "r2", "sfo").etag == before.etag
+    assert post(Parts(_config(acme="1m")), "r3", "sfo").etag != before.etag
     assert before.etag.startswith('"')
     assert before.etag.endswith('"')
 
@@ -119,7 +120,7 @@ async def test_who_hangs_up_takes_the_answer_from_nobody() -> None:
     patient = asyncio.create_task(board.get("sfo"))
     await asyncio.sleep(0)
     impatient.cancel()
-    assert (await patient).etag == post(_config(), "r1", "sfo").etag
+    assert (await patient).etag == post(Parts(_config()), "r1", "sfo").etag
 
 
 async def test_a_revision_that_is_replaced_while_it_is_worked_out_is_not_kept() -> None:
@@ -127,8 +128,8 @@ async def test_a_revision_that_is_replaced_while_it_is_worked_out_is_not_kept() 
     early = asyncio.create_task(board.get("sfo"))
     await asyncio.sleep(0)
     board.publish(_config(acme="1m"), "r2")
-    assert (await board.get("sfo")).etag == post(_config(acme="1m"), "r2", "sfo").etag
-    assert (await early).etag == post(_config(), "r1", "sfo").etag
+    assert (await board.get("sfo")).etag == post(Parts(_config(acme="1m")), "r2", "sfo").etag
+    assert (await early).etag == post(Parts(_config()), "r1", "sfo").etag
 
 
 def test_the_board_knows_the_agents_of_its_configuration() -> None:

@@ -1,0 +1,104 @@
+"""The configuration's files: judged once, and watched so that no change escapes."""
+
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from collector.config.files import Files, Judge, glance, signature
+from probes.contract.config.loader import config_revision
+from probes.contract.config.source import Source
+from tests.collector.config.services import (
+    AGENTS,
+    RELAYS,
+    customer,
+    read_files,
+    site_files,
+    write_yaml,
+)
+
+
+def _source(name: str, document: dict[str, Any]) -> Source:
+    return Source(f"customers.d/{name}.yaml", yaml.safe_dump(document), "customer")
+
+
+def _files(*names: str) -> Files:
+    inside = [customer("inside")]
+    document = {"version": 1, "relays": RELAYS, "agents": AGENTS, "customers": inside}
+    main = Source("mailcanary.yaml", yaml.safe_dump(document))
+    return Files([main, *(_source(name, customer(name)) for name in names)])
+
+
+def test_the_same_files_are_judged_once() -> None:
+    judge = Judge()
+    first = judge.check(_files("acme", "globex"))
+    assert first.config is not None
+    assert judge.check(_files("acme", "globex")) is first
+    bad = _files("acme").with_customer(_source("acme", customer("acme", tiger=1)))
+    problems = judge.check(bad).problems
+    assert problems
+    assert judge.check(bad).problems is problems
+
+
+@pytest.mark.parametrize("name", ["acme", "zorg"])
+@pytest.mark.parametrize("known", [0, 1, 4])
+def test_files_in_another_order_are_what_they_would_be_by_themselves(name: str, known: int) -> None:
+    files, judge = _files(*["acme", "globex", "initech", "umbrella"][:known]), Judge()
+    changed = files.with_customer(_source(name, customer(name, labels={"tier": "gold"})))
+    checked = judge.check(changed)
+    for sources in permutations(changed.sources):
+        read = changed._replace(sources=list(sources))
+        again, alone = judge.check(read), read.check()
+        assert again == alone
+        assert again.config is not None
+        assert alone.config is not None
+        assert config_revision(again.config) == config_revision(alone.config)
+        # They are the ones of the first check, not others like them.
+        assert checked.config is not None
+        first = {one.name: one for one in checked.config.customers}
+        assert all(one is first[one.name] for one in again.config.customers)
+
+
+def test_what_is_judged_with_other_files_is_judged_anew() -> None:
+    judge = Judge()
+    first = judge.check(_files("acme", "globex"))
+    others = [
+        _files("acme"),
+        _files("acme", "globex", "initech"),
+        _files("acme", "globex").with_customer(_source("acme", customer("acme", tiger=1))),
+        _files("acme", "globex")._replace(sources=_files("acme", "globex").sources[1:]),
+    ]
+    for files in others:
+        assert Judge().check(files) == judge.check(files) != first
+        judge.check(_files("acme", "globex"))
+
+
+def test_both_looks_move_with_what_they_are_for(tmp_path: Path) -> None:
+    main = site_files(tmp_path)
+    directory = main.parent / "customers.d"
+    near, far = {glance(main)}, {signature(main)}
+
+    def noticed(*, at_a_glance: bool) -> None:
+        assert (glance(main) not in near) == at_a_glance
+        assert signature(main) not in far
+        near.add(glance(main))
+        far.add(signature(main))
+
+    write_yaml(directory / "third.yaml", customer("third"))
+    noticed(at_a_glance=True)
+    new = directory / ".third.yaml.new"
+    new.write_text((directory / "third.yaml").read_text())
+    new.replace(directory / "third.yaml")
+    noticed(at_a_glance=True)
+    with (directory / "third.yaml").open("a") as file:
+        file.write("# in place\n")
+    noticed(at_a_glance=False)
+    (directory / "third.yaml").rename(directory / "3.yaml")
+    noticed(at_a_glance=True)
+    (directory / "3.yaml").unlink()
+    noticed(at_a_glance=True)
+    main.unlink()
+    noticed(at_a_glance=True)
+    assert read_files(main).check().problems
