@@ -1,74 +1,29 @@
 """The agent put together: its heartbeat, its bounds, its end, over stand-ins in virtual time."""
 
 import asyncio
-import itertools
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import pytest
 
-from agent.agent import Agent, Limits, Ports
+from agent.agent import Limits
 from agent.spool.flight import FlightState
 from agent.spool.schema import SpoolDamagedError
 from agent.wall import WallLog
 from probes.contract.config.models import Relay
-from probes.contract.events import Heartbeat, Intent, Submission, Tick
+from probes.contract.events import Intent, Submission, Tick
 from probes.contract.stages import Reason, Result
 from probes.imap import ImapFailure, ImapStage
 from probes.smtp import Mail, SendReport
 from tests.agent.fakes import (
     ACCEPTED,
     INBOX,
-    RING,
-    FakeFolder,
-    FakeImap,
     FakeSmtp,
     InlineSpool,
-    assignment,
     canary_id,
     flight,
-    rng,
 )
 from tests.agent.mailbox.benches import play, virtual_clock
-
-
-@dataclass
-class Stage:
-    """An agent whose mailboxes exist and whose relays accept; made within a virtual loop."""
-
-    spool: InlineSpool
-    smtp: FakeSmtp = field(default_factory=FakeSmtp)
-    limits: Limits = field(default_factory=Limits)
-
-    def __post_init__(self) -> None:
-        self.clock = virtual_clock()
-        numbers = itertools.count(1)
-        self.folders = {
-            (mailbox, "INBOX"): FakeFolder(self.clock) for mailbox in (INBOX, "monitor/bounces")
-        }
-        ports = Ports(
-            clock=self.clock,
-            spool=self.spool,
-            smtp=self.smtp,
-            imap=FakeImap(self.folders),
-            rng=rng(),
-            new_id=lambda: canary_id(next(numbers)),
-        )
-        self.agent = Agent(assignment(), RING, ports, "1", self.limits)
-        self.stop = asyncio.Event()
-        self.task = asyncio.create_task(self.agent.run(self.stop))
-
-    async def end(self) -> float:
-        """Stop the agent; how long that took."""
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        self.stop.set()
-        await self.task
-        return loop.time() - began
-
-    def beats(self) -> list[Heartbeat]:
-        """All heartbeats."""
-        return [event for event in self.spool.events() if isinstance(event, Heartbeat)]
+from tests.agent.stages import Stage
 
 
 def test_it_sends_on_time_and_beats(inline_spool: InlineSpool) -> None:
@@ -76,7 +31,7 @@ def test_it_sends_on_time_and_beats(inline_spool: InlineSpool) -> None:
         stage = Stage(inline_spool)
         await asyncio.sleep(55)
         assert await stage.end() < 1
-        intents = [event for event in inline_spool.events() if isinstance(event, Intent)]
+        intents = stage.events(Intent)
         assert 10 <= len(intents) <= 14
         assert all(0 <= one.at_ns - one.due_ns < 1e9 for one in intents)
         assert [beat.lag_s < 1 for beat in stage.beats()] == [True] * 6
@@ -137,7 +92,7 @@ def test_a_spool_past_its_bounds_drops_the_oldest_and_tells(inline_spool: Inline
         assert stage.beats()[-1].spool.dropped == 0
         await asyncio.sleep(20)
         assert stage.beats()[-1].spool.dropped == 500
-        assert not [event for event in inline_spool.events() if isinstance(event, Tick)]
+        assert not stage.events(Tick)
         await stage.end()
 
     play(story)
@@ -175,7 +130,7 @@ def test_the_end_waits_for_canaries_on_their_way_and_then_no_longer(
         assert len(left) == len(stage.smtp.mails) >= 3
         again = Stage(inline_spool)
         await asyncio.sleep(1)
-        told = [event for event in inline_spool.events() if isinstance(event, Submission)]
+        told = stage.events(Submission)
         interrupted = [one.canary for one in told if one.reason is Reason.INTERRUPTED]
         assert sorted(interrupted) == sorted(one.canary for one in left)
         await again.end()
@@ -197,7 +152,7 @@ def test_a_canary_that_is_nearly_done_is_finished_before_the_end(inline_spool: I
         await begun.wait()
         sent = len(stage.smtp.mails)
         assert await stage.end() < 5
-        told = [event for event in inline_spool.events() if isinstance(event, Submission)]
+        told = stage.events(Submission)
         assert [one.result for one in told] == [Result.ACCEPTED] * sent
 
     play(story)
@@ -214,7 +169,7 @@ def test_flights_of_before_are_told_of_when_the_disk_takes_it(inline_spool: Inli
         assert not stage.task.done()
         inline_spool.problem = None
         await asyncio.sleep(60)
-        told = [event for event in inline_spool.events() if isinstance(event, Submission)]
+        told = stage.events(Submission)
         assert canary_id(77) in {one.canary for one in told if one.reason is Reason.INTERRUPTED}
         await stage.end()
 

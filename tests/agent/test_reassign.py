@@ -25,16 +25,8 @@ from tests.agent.fakes import (
     canary_id,
 )
 from tests.agent.mailbox.benches import play
-from tests.agent.reassigning import (
-    A1,
-    A2,
-    AT_OTHER,
-    BOUNCES,
-    OTHER,
-    Stage,
-    dues,
-    work,
-)
+from tests.agent.reassigning import A1, A2, AT_OTHER, dues, work
+from tests.agent.stages import BOUNCES, OTHER, Stage
 
 # --- paths ----------------------------------------------------------------------------------
 
@@ -45,7 +37,7 @@ def test_a_path_that_stays_keeps_every_slot_however_often_it_is_assigned(
     moments = random.Random(3)  # noqa: S311 - moments that repeat
 
     async def story() -> None:
-        stage = Stage(inline_spool, work(A1, A2))
+        stage = Stage(inline_spool, first=work(A1, A2))
         await asyncio.sleep(1)
         start_ns = stage.clock.now().wall_ns
         for number in range(200):
@@ -67,7 +59,7 @@ def test_a_path_that_stays_keeps_every_slot_however_often_it_is_assigned(
 
 def test_another_interval_a_new_path_and_one_that_is_gone(inline_spool: InlineSpool) -> None:
     async def story() -> None:
-        stage = Stage(inline_spool, work(A1, A2))
+        stage = Stage(inline_spool, first=work(A1, A2))
         await asyncio.sleep(25.5)
         at_ns = stage.clock.now().wall_ns
         faster = PathPlan(A1.path, 4.0, 1.0, 5.0, 30.0)
@@ -88,7 +80,7 @@ def test_another_interval_a_new_path_and_one_that_is_gone(inline_spool: InlineSp
 
 def test_a_first_slot_that_is_near_is_met_on_time(inline_spool: InlineSpool) -> None:
     async def story() -> None:
-        stage = Stage(inline_spool, work())
+        stage = Stage(inline_spool, first=work())
         await asyncio.sleep(5.25)
         now_ns = stage.clock.now().wall_ns
         phase_s = (now_ns / 1e9 + 0.3) % 10.0
@@ -104,7 +96,7 @@ def test_a_first_slot_that_is_near_is_met_on_time(inline_spool: InlineSpool) -> 
 
 def test_without_paths_the_agent_idles_and_beats(inline_spool: InlineSpool) -> None:
     async def story() -> None:
-        stage = Stage(inline_spool, work(A1))
+        stage = Stage(inline_spool, first=work(A1))
         await asyncio.sleep(20)
         stage.agent.reassign(work(sender=assignment().sender, revision="r2"))
         await asyncio.sleep(60)
@@ -138,7 +130,7 @@ def test_what_a_relay_carried_is_judged_by_what_it_was_called_then(
         first = work(A1)
         host = {"host": "mx7.example.net"}
         named = {name: r.model_copy(update=host) for name, r in first.relays.items()}
-        stage = Stage(inline_spool, replace(first, relays=named))
+        stage = Stage(inline_spool, first=replace(first, relays=named))
         await asyncio.sleep(9)
         sender = first.sender.model_copy(update={"helo": "new.monitor.example"})
         new = replace(first, sender=sender)
@@ -164,7 +156,7 @@ def test_a_relay_that_was_held_up_by_its_cap_has_the_new_one(inline_spool: Inlin
             for i in range(300)
         }
         paths = tuple(PathPlan(Path("sfo", name, INBOX), 10.0, 1.0, 5.0, 30.0) for name in relays)
-        stage = Stage(inline_spool, work(paths[0], relays=relays), FakeSmtp(hang))
+        stage = Stage(inline_spool, FakeSmtp(hang), first=work(paths[0], relays=relays))
         await asyncio.sleep(20)
         stage.agent.reassign(work(*paths, relays=relays, revision="r2"))
         await asyncio.sleep(25)
@@ -182,7 +174,7 @@ def test_a_relay_that_was_held_up_by_its_cap_has_the_new_one(inline_spool: Inlin
 
 def test_labels_and_how_long_canaries_are_remembered(inline_spool: InlineSpool) -> None:
     async def story() -> None:
-        stage = Stage(inline_spool, work(A1, remember_s=3600.0))
+        stage = Stage(inline_spool, first=work(A1, remember_s=3600.0))
         stage.inbox().mails.clear()
         await asyncio.sleep(15)
         stage.agent.reassign(work(A1, remember_s=120.0, labels={"site": "ber"}))
@@ -204,7 +196,7 @@ def test_an_assignment_before_the_agent_has_begun_is_the_one_it_begins_with(
 ) -> None:
     async def story() -> None:
         inline_spool.takes_s = 2.0
-        stage = Stage(inline_spool, work(A1))
+        stage = Stage(inline_spool, first=work(A1))
         await asyncio.sleep(1)
         stage.agent.reassign(work(AT_OTHER, revision="r2"))
         await asyncio.sleep(2)
@@ -230,7 +222,7 @@ class Refusing(Stage):
 
 def test_what_fails_leaves_everything_as_it_was(inline_spool: InlineSpool) -> None:
     async def story() -> None:
-        stage = Refusing(inline_spool, work(A1))
+        stage = Refusing(inline_spool, first=work(A1))
         await asyncio.sleep(9)
         at_ns = stage.clock.now().wall_ns
         another = replace(work(A1), agent="fra")

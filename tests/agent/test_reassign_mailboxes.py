@@ -21,16 +21,8 @@ from tests.agent.fakes import (
     dsn,
 )
 from tests.agent.mailbox.benches import play
-from tests.agent.reassigning import (
-    A1,
-    AT_OTHER,
-    BOUNCES,
-    OLD_BOUNCES,
-    OTHER,
-    Stage,
-    box,
-    work,
-)
+from tests.agent.reassigning import A1, AT_OTHER, box, work
+from tests.agent.stages import BOUNCES, OLD_BOUNCES, OTHER, Stage
 
 T = TypeVar("T")
 
@@ -39,7 +31,7 @@ def test_a_mailbox_that_stays_keeps_its_connection_and_a_new_one_is_watched(
     inline_spool: InlineSpool,
 ) -> None:
     async def story() -> None:
-        stage = Stage(inline_spool, work(A1))
+        stage = Stage(inline_spool, first=work(A1))
         await asyncio.sleep(20)
         assert stage.watched() == {INBOX, BOUNCES}
         watermark = stage.agent.health.now().mailboxes[INBOX].watermark_ns
@@ -63,7 +55,7 @@ def test_a_mailbox_that_stays_keeps_its_connection_and_a_new_one_is_watched(
 
 def test_a_mailbox_that_changes_is_watched_anew_and_reads_on(inline_spool: InlineSpool) -> None:
     async def story() -> None:
-        stage = Stage(inline_spool, work(A1))
+        stage = Stage(inline_spool, first=work(A1))
         await asyncio.sleep(20)
         stage.deliver(0)
         await asyncio.sleep(0.5)
@@ -90,7 +82,7 @@ def test_a_mailbox_that_is_left_is_watched_until_nothing_is_awaited_in_it(
     inline_spool: InlineSpool,
 ) -> None:
     async def story() -> None:
-        stage = Stage(inline_spool, work(A1))
+        stage = Stage(inline_spool, first=work(A1))
         await asyncio.sleep(9)
         [_] = stage.smtp.mails
         stage.agent.reassign(work(AT_OTHER, revision="r2"))
@@ -128,7 +120,7 @@ def test_a_canary_still_on_its_way_out_keeps_the_watch_of_where_it_is_bound(
         return ACCEPTED
 
     async def story() -> None:
-        stage = Stage(inline_spool, work(A1), FakeSmtp(slow))
+        stage = Stage(inline_spool, FakeSmtp(slow), first=work(A1))
         await asyncio.sleep(9)
         [(relay, mail)] = stage.smtp.mails
         stage.agent.reassign(work(AT_OTHER, revision="r2", relays={}, paths=()))
@@ -154,7 +146,7 @@ def test_bounces_come_home_to_where_they_were_to_when_the_canary_was_sent(
         sender = assignment().sender
         boxes = {INBOX: box(INBOX), OLD_BOUNCES: box(OLD_BOUNCES)}
         old = sender.model_copy(update={"bounces": OLD_BOUNCES})
-        stage = Stage(inline_spool, work(A1, sender=old, mailboxes=boxes))
+        stage = Stage(inline_spool, first=work(A1, sender=old, mailboxes=boxes))
         await asyncio.sleep(9)
         stage.agent.reassign(work(AT_OTHER, revision="r2"))
         await asyncio.sleep(10)
@@ -176,7 +168,7 @@ def test_a_mailbox_that_moved_away_from_its_canaries_calls_none_of_them_lost(
     inline_spool: InlineSpool,
 ) -> None:
     async def story() -> None:
-        stage = Stage(inline_spool, work(A1))
+        stage = Stage(inline_spool, first=work(A1))
         await asyncio.sleep(9)
         new = work(A1, revision="r2")
         moved = box(INBOX, host="127.0.0.9")
@@ -206,7 +198,7 @@ def test_what_the_watch_before_wrote_with_its_last_breath_is_true(
     inline_spool.__class__ = Stubborn
 
     async def story() -> None:
-        stage = Stage(inline_spool, work(A1))
+        stage = Stage(inline_spool, first=work(A1))
         await asyncio.sleep(9)
         inline_spool.takes_s = 0.5
         stage.deliver(0)

@@ -20,14 +20,13 @@ from tests.agent.fakes import (
     INBOX,
     PATH,
     RING,
-    FakeFolder,
-    FakeImap,
     InlineSpool,
     assignment,
     begun,
     flight,
     rng,
 )
+from tests.agent.folders import FakeFolder, FakeImap
 from tests.simulation.clock import VirtualClock
 from tests.simulation.loop import VirtualLoop
 
