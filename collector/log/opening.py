@@ -265,6 +265,7 @@ def repair(store: Store, first: int) -> None:
     if index is None or index == len(segments) - 1:
         return
     damaged = segments[index]
+    store.freeze(first)
     before = _ends(segments[:index])
     after = next((one for one in segments[index + 1 :] if one.head is not _UNREAD), segments[-1])
     found = salvage.read(damaged.file)

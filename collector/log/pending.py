@@ -6,6 +6,7 @@ from itertools import groupby
 
 from collector.log.engine import Appended, Batch, DeadLetter, Item
 from collector.log.rows import SKIPPED, Chunk, Dead, Missing, Origin, Origins, pack
+from collector.log.schema import PAGE_BYTES
 from probes.contract.wire import Gap
 
 CHUNK_EVENTS = 500
@@ -55,6 +56,11 @@ class Pending:
     bytes: int = 0
     oldest_at_ns: int = 0
     newest_at_ns: int = 0
+
+    def pages(self) -> int:
+        """About how many pages the commit changes: what lies in them, and those that lead there."""
+        large = [len(one.content) for one in self.chunks if len(one.content) > PAGE_BYTES // 8]
+        return 4 + sum(1 + size // PAGE_BYTES for size in large) + self.bytes // PAGE_BYTES
 
     def add(self, batch: Batch) -> Appended:
         """Take a batch into the commit.

@@ -16,9 +16,9 @@ from collector.log.engine import LogError, LogFullError
 
 SCHEMA_VERSION = 2
 PAGE_BYTES = 16384
-JOURNAL_BYTES = 32 << 20
-"""What the journal (``-wal``) is cut back to when it was longer."""
-CHECKPOINT_PAGES = (8 << 20) // PAGE_BYTES
+JOURNAL_BYTES = 64 << 20
+"""What the journal (``-wal``) is cut back to when it was longer: a file that is written over
+needs no new length on the disk with every commit."""
 
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -114,7 +114,8 @@ def _set_up(connection: sqlite3.Connection) -> None:
     # FULL: a commit is on the disk, not in the page cache; group commit pays for it.
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA busy_timeout=5000")
-    connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES:d}")
+    # See collector.log.journal.
+    connection.execute("PRAGMA wal_autocheckpoint=0")
     connection.execute(f"PRAGMA journal_size_limit={JOURNAL_BYTES:d}")
 
 

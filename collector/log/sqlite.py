@@ -25,6 +25,7 @@ from collector.log.engine import (
     Mark,
     Retention,
 )
+from collector.log.journal import Mover
 from collector.log.opening import open_segments, open_store, repair
 from collector.log.pending import check_batch
 from collector.log.reader import DamagedSegmentError, Reader
@@ -51,7 +52,8 @@ class LogHealth:
     """How the log fares. ``problem`` is why the last write failed, ``None`` when it did not.
 
     ``trimmed`` counts entries that retention dropped since the log was opened; ``damaged`` are the
-    files that were ever set aside and are still there.
+    files that were ever set aside and are still there. ``journal_bytes`` is the length of all
+    journals, about; ``journal_problem`` why one cannot be moved into its segment.
     """
 
     problem: str | None
@@ -59,6 +61,8 @@ class LogHealth:
     appended: int
     trimmed: int
     damaged: tuple[str, ...]
+    journal_bytes: int = 0
+    journal_problem: str | None = None
 
 
 class SqliteLog:
@@ -73,6 +77,8 @@ class SqliteLog:
         self._pool = ThreadPoolExecutor(_READERS, thread_name_prefix="log-read")
         self._closed = False
         self._problem: str | None = None
+        self._mover = Mover()
+        store.put = self._mover.put
         self._commits = self._appended = self._trimmed = 0
         self._thread = threading.Thread(target=self._work, name="log", daemon=True)
         self._thread.start()
@@ -172,12 +178,16 @@ class SqliteLog:
     def health(self) -> LogHealth:
         """How the log fares; reads a directory and no file."""
         damaged = files.list_damaged(self._store.directory)
+        journals = self._store.journals()
+        problems = (one.problem for one in journals if one.problem is not None)
         return LogHealth(
             problem=self._problem,
             commits=self._commits,
             appended=self._appended,
             trimmed=self._trimmed,
             damaged=tuple(str(file) for file in damaged),
+            journal_bytes=sum(one.length for one in journals),
+            journal_problem=next(problems, None),
         )
 
     async def close(self) -> None:
@@ -187,6 +197,7 @@ class SqliteLog:
         self._closed = True
         self._jobs.put(None)
         await asyncio.to_thread(self._thread.join)
+        await asyncio.to_thread(self._mover.close)
         await asyncio.to_thread(self._pool.shutdown)
         self._reader.close()
         self._store.close()
@@ -231,6 +242,8 @@ class SqliteLog:
             for job in jobs:
                 if not isinstance(job.work, Batch):
                     self._operate(job)
+            # Whoever waited for these has been answered.
+            self._store.tidy()
 
     def _gather(self) -> tuple[list[_Job], bool]:
         """The jobs of the next commit, and whether more are to come. An operation ends them."""

@@ -16,6 +16,7 @@ import structlog
 
 from collector.log import files, rows, schema
 from collector.log.engine import Appended, Batch, LogError, Mark, Retention
+from collector.log.journal import Journal
 from collector.log.pending import Pending
 from collector.log.rows import Missing, Origins
 from collector.log.schema import DamagedError, Head
@@ -28,10 +29,15 @@ consumer may have seen is used again. Below 2^53 there are 8,191 of them."""
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When a segment is closed and the next begun."""
+    """When a segment is closed and the next begun, and how long its journal becomes.
+
+    At ``journal_bytes`` the writer itself helps to move the journal. At four times as much, which
+    it reaches when a reader does not let go of it, the next segment is begun.
+    """
 
     segment_s: float = 3600.0
     segment_bytes: int = 256 << 20
+    journal_bytes: int = 32 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +85,16 @@ class Store:
         self.directory = directory
         self.limits = limits
         self._lock = lock
-        self._unsealed: dict[int, sqlite3.Connection] = {}
+        self.put: Callable[[Journal], None] = Journal.work
+        """Has a journal moved; at once, unless somebody else is there to do it."""
+        self._unsealed: dict[int, Journal] = {}
         self._finished = list(finished)
         self._broken = self._overdue = False
         self._take(active)
+        self._journal = self._new_journal()
+
+    def _new_journal(self) -> Journal:
+        return Journal(self.file, self.limits.journal_bytes)
 
     def _take(self, active: sqlite3.Connection) -> None:
         """Make ``active`` the segment that grows, with what is in it."""
@@ -127,14 +139,13 @@ class Store:
             LogError: nothing was written.
         """
         self._refresh()
+        self.tidy()
         if batches:
             self._roll_when_due(batches[0].ingested_at_ns)
         pending = Pending(self.origins, self._cursor, self._last_entry)
         answers = [pending.add(batch) for batch in batches]
         if pending.touched:
             self._write(pending)
-        if self._unsealed:
-            self._seal()
         return answers
 
     def _write(self, pending: Pending) -> None:
@@ -154,6 +165,7 @@ class Store:
         self._dead += len(pending.dead)
         self._newest_at_ns = max(self._newest_at_ns, pending.newest_at_ns)
         self._bytes += pending.bytes
+        self._journal.wrote(pending.pages())
         self._show()
 
     @contextlib.contextmanager
@@ -195,6 +207,7 @@ class Store:
         begun = self.head.begun_at_ns
         return (
             self._bytes >= self.limits.segment_bytes
+            or self._journal.length >= 4 * self.limits.journal_bytes
             or now_ns - begun >= self.limits.segment_s * 1e9
         )
 
@@ -229,24 +242,32 @@ class Store:
         origins = rows.rebased(self.origins)
         file = files.segment_file(self.directory, head.first)
         connection = begin(file, head, lambda new: rows.save_origins(new, origins.values()))
-        self._unsealed[self.head.first] = self._active
+        self._journal.finish(self._active)
+        self._unsealed[self.head.first] = self._journal
         self._finished.append(Segment(self.head.first, self.file, self.head, still=False))
         self._take(connection)
-        self._seal()
+        self._journal = self._new_journal()
+        self.tidy()
 
-    def _seal(self) -> None:
-        """Put the journals of finished segments into their files, once no reader is in the way."""
-        for first, connection in list(self._unsealed.items()):
-            with contextlib.suppress(sqlite3.Error):
-                connection.execute("PRAGMA busy_timeout=0")
-                if connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0:
-                    connection.close()
-                    del self._unsealed[first]
-                    self._finished = [
-                        replace(one, still=True) if one.first == first else one
-                        for one in self._finished
-                    ]
-        self._show()
+    def tidy(self) -> None:
+        """See to the journals, between two commits; a segment whose journal is at its end is still.
+
+        A reader that is in the way of one is tried again the next time.
+        """
+        self._journal.tidy(self.put)
+        for first, journal in list(self._unsealed.items()):
+            journal.tidy(self.put)
+            if journal.sealed:
+                del self._unsealed[first]
+                self._finished = [
+                    replace(one, still=True) if one.first == first else one
+                    for one in self._finished
+                ]
+                self._show()
+
+    def journals(self) -> list[Journal]:
+        """Those whose segments are not still."""
+        return [*self._unsealed.values(), self._journal]
 
     def trim(self, retention: Retention, now_ns: int) -> int:
         """Drop the oldest segments past the bounds; how many entries went.
@@ -264,7 +285,7 @@ class Store:
             if excess <= 0 and after.head.newest_before_ns >= oldest_ns:
                 break
             excess -= files.bytes_of([oldest.file, *files.side_files(oldest.file)])
-            connection = self._unsealed.pop(oldest.first, None)
+            journal = self._unsealed.pop(oldest.first, None)
             del self._finished[0]
             self._show()
             try:
@@ -272,8 +293,8 @@ class Store:
             except OSError as error:
                 raise files.trouble(oldest.file, error) from error
             finally:
-                if connection is not None:
-                    connection.close()
+                if journal is not None:
+                    journal.close()
         gone = self.view.segments[0].head.entries_before - before
         if gone:
             _logger.info("log: old entries dropped", entries=gone)
@@ -298,11 +319,16 @@ class Store:
             rows.save_origins(connection, by_id.values())
         self.origins = {(origin.source, origin.epoch): origin for origin in by_id.values()}
 
+    def freeze(self, first: int) -> None:
+        """Let nobody move the journal of the segment that begins at ``first``: it is repaired."""
+        if first in self._unsealed:
+            self._unsealed[first].freeze()
+
     def replace_finished(self, segment: Segment) -> None:
         """Take the repaired segment in the place of the damaged one."""
-        connection = self._unsealed.pop(segment.first, None)
-        if connection is not None:
-            connection.close()
+        journal = self._unsealed.pop(segment.first, None)
+        if journal is not None:
+            journal.close()
         self._finished = sorted(
             [one for one in self._finished if one.first != segment.first] + [segment],
             key=lambda one: one.first,
@@ -316,17 +342,21 @@ class Store:
             LogError: there is nothing to go on with yet; it may be tried again.
         """
         self._broken = True
+        self._journal.freeze()
         # Closed last: SQLite would clear away the journal of a file that was not set aside yet.
         connection, finished = open_active()
+        self._journal.close()
         self._active.close()
         self._broken = False
         self._finished = finished
         self._take(connection)
+        self._journal = self._new_journal()
 
     def close(self) -> None:
         """Release the files and the lock."""
-        for connection in (self._active, *self._unsealed.values()):
-            connection.close()
+        for journal in self.journals():
+            journal.close()
+        self._active.close()
         self._lock.close()
 
 

@@ -1,10 +1,12 @@
 """Batches as agents would send them, and what a log gives back in a form to compare."""
 
+import asyncio
 import base64
 import random
 from collections.abc import Iterable
 
 from collector.log.engine import Batch, DeadLetter, Entry, Item, Log
+from collector.log.sqlite import SqliteLog
 from probes.contract.wire import Refusal, RefusalReason
 
 AT_NS = 1_700_000_000_000_000_000
@@ -61,3 +63,10 @@ async def everything(log: Log, after: int = 0, limit: int = 700) -> list[Entry]:
 
 def identities(entries: Iterable[Entry]) -> list[tuple[str, str, int]]:
     return [(entry.source, entry.epoch, entry.seq) for entry in entries]
+
+
+async def settle(log: SqliteLog) -> None:
+    """Return when no journal is being moved, and none is going to be before the next commit."""
+    for _ in range(2):
+        await log.run(lambda store: store.tidy())
+        await asyncio.to_thread(log._mover.wait)

@@ -33,7 +33,7 @@ async def agent(log, source, marks):
         sys.stdout.flush()
 
 async def main():
-    log = SqliteLog.open(Path(sys.argv[1]), Limits(segment_bytes=100_000))
+    log = SqliteLog.open(Path(sys.argv[1]), Limits(segment_bytes=100_000, journal_bytes=400_000))
     marks = await log.marks()
     await asyncio.gather(*(agent(log, f"a{n}", marks) for n in range(4)))
 

@@ -12,7 +12,7 @@ from collector.log.pending import Pending
 from collector.log.sqlite import SqliteLog
 from collector.log.store import Limits, Store
 from collector.log.verify import verify
-from tests.collector.log.batches import AT_NS, S, batch, everything
+from tests.collector.log.batches import AT_NS, S, batch, everything, settle
 from tests.collector.log.contract import LogContract, Make
 
 SMALL = Limits(segment_bytes=1)
@@ -84,9 +84,11 @@ async def test_a_reader_in_the_middle_holds_up_no_writer(tmp_path: Path) -> None
     for first in range(11, 101, 10):
         await log.append(batch(first, first + 9))
     assert [e.seq for e in await everything(log)] == list(range(1, 101))
+    await settle(log)
+    assert [one.first for one in log._store.view.segments[:-1] if not one.still] == [1]
     slow.execute("ROLLBACK")
     slow.close()
-    await log.append(batch(101, 101))
+    await settle(log)
     assert all(segment.still for segment in log._store.view.segments[:-1])
     await log.close()
 

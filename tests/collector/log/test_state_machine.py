@@ -15,7 +15,7 @@ from collector.log.engine import Retention
 from collector.log.sqlite import SqliteLog
 from collector.log.store import Limits
 from collector.log.verify import verify
-from tests.collector.log.batches import AT_NS, S, batch, everything
+from tests.collector.log.batches import AT_NS, S, batch, everything, settle
 
 T = TypeVar("T")
 Key = tuple[str, str]
@@ -41,7 +41,11 @@ class LogMachine(RuleBasedStateMachine):
     def wait(self, awaited: Coroutine[Any, Any, T]) -> T:
         return self.loop.run_until_complete(awaited)
 
-    @initialize(limits=st.sampled_from([Limits(), Limits(segment_bytes=1), Limits(segment_s=50)]))
+    @initialize(
+        limits=st.sampled_from(
+            [Limits(), Limits(segment_bytes=1), Limits(segment_s=50), Limits(journal_bytes=1 << 16)]
+        )
+    )
     def begin(self, limits: Limits) -> None:
         self.limits = limits
         self.log = SqliteLog.open(self.directory, limits)
@@ -86,6 +90,8 @@ class LogMachine(RuleBasedStateMachine):
     def crash(self) -> None:
         """Go on with the files as they are at this moment, journals and all."""
         self.copies += 1
+        # A journal that is moved while the files are copied is in neither copy.
+        self.wait(settle(self.log))
         copy = self.place / f"copy-{self.copies}"
         shutil.copytree(self.directory, copy)
         self.wait(self.log.close())
