@@ -32,9 +32,12 @@ from probes.contract.errors import MailcanaryError
 from probes.contract.events import Event, Tick, Unknown, decode
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from aiohttp import web
 
     from collector.consumers import ConsumerStatus
+    from collector.consuming.process import ConsumerProcess
 
 log = structlog.get_logger(__name__)
 
@@ -44,12 +47,18 @@ _SWITCH_S = 0.0005
 
 
 class Standing:
-    """How log and consumers stood when last looked at: health must not wait for a disk."""
+    """How the log stood when last looked at, and how its consumers do: health must wait for no
+    disk."""
 
-    def __init__(self) -> None:
+    def __init__(self, consumers: "Sequence[ConsumerProcess]" = ()) -> None:
         self.log: LogFigures | None = None
-        self.consumers: list[ConsumerStatus] = []
+        self._consumers = consumers
         self.trouble: str | None = None
+
+    @property
+    def consumers(self) -> "list[ConsumerStatus]":
+        """How each consumer fares now."""
+        return [one.status() for one in self._consumers]
 
     def write_failed(self, error: str | None) -> None:
         """Why the log takes nothing, or ``None`` when it does: told also when no look succeeds."""
@@ -77,17 +86,21 @@ class Standing:
 
     def of_consumers(self) -> Finding:
         """The consumers for the collector's health."""
-        problems = [
-            f"{one.name}: {one.problem}" for one in self.consumers if one.problem is not None
-        ]
+        consumers = self.consumers
+        problems = [f"{one.name}: {one.problem}" for one in consumers if one.problem is not None]
         problems += [
             f"{one.name}: {one.missed} entries were dropped before it had read them"
-            for one in self.consumers
+            for one in consumers
             if one.missed
         ]
         detail = {
-            one.name: {"cursor": one.cursor, "lag_entries": one.lag_entries, "lag_s": one.lag_s}
-            for one in self.consumers
+            one.name: {
+                "cursor": one.cursor,
+                "lag_entries": one.lag_entries,
+                "lag_s": one.lag_s,
+                "restarts": one.restarts,
+            }
+            for one in consumers
         }
         return Finding(ok=not problems, problems=problems, detail=detail)
 
@@ -163,7 +176,7 @@ async def running(
         MailcanaryError: as :func:`collector.assembly.assembled` and ``serving`` say.
     """
     async with assembled(settings, read) as parts:
-        standing, stop = Standing(), asyncio.Event()
+        standing, stop = Standing(parts.consumers), asyncio.Event()
         app = build_app(web_services(parts, standing, version), services(parts))
         async with serving(app, options or server_options(settings)) as server:
             works = [
@@ -222,7 +235,7 @@ async def _supervise(name: str, work: Callable[[], Awaitable[None]]) -> None:
 
 
 async def _tick(parts: Parts, standing: Standing) -> None:
-    """Write down what time it is, and look how log and consumers stand."""
+    """Write down what time it is, and look how the log stands."""
     while True:
         try:
             await parts.own.append(Tick(at_ns=time.time_ns()))
@@ -239,7 +252,6 @@ async def _tick(parts: Parts, standing: Standing) -> None:
             health=parts.log.health(),
             missing=missing_by_source(await parts.log.marks()),
         )
-        standing.consumers = await parts.consumers.status()
         await asyncio.sleep(TICK_S)
 
 

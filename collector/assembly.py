@@ -6,15 +6,14 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import structlog
-
 from collector.config.customer_files import CustomerFiles
 from collector.config.customers import Customers
 from collector.config.files import ReadFiles
 from collector.config.hosts import HostPolicy
 from collector.config.revisions import Revisions
 from collector.config.service import ConfigService
-from collector.consumers import Consumer, Consumers
+from collector.consuming.child import CONSUMERS
+from collector.consuming.process import ConsumerProcess
 from collector.control.agents import AgentRegistry
 from collector.control.audit import Audit
 from collector.control.store import ControlStore
@@ -24,11 +23,8 @@ from collector.ingest.service import Ingest
 from collector.log.sqlite import SqliteLog
 from collector.log.store import Limits as SegmentLimits
 from collector.own_events import OwnEvents
-from collector.rollup.consumer import RollupConsumer
 from collector.rollup.reader import RollupReader
 from collector.settings import CollectorSettings
-
-told = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +40,7 @@ class Parts:
     tokens: Tokens
     audit: Audit
     ingest: Ingest
-    consumers: Consumers
+    consumers: Sequence[ConsumerProcess]
     rollup: RollupReader
 
 
@@ -76,9 +72,10 @@ async def assembled(
         ingest = Ingest(log, config.assigned.allows, clock_ns, room_of(settings))
         stack.callback(ingest.close)
         audit = Audit(store, clock_ns)
-        consumers = Consumers(log, _consumers(state))
-        consumers.start()
-        stack.push_async_callback(consumers.stop)
+        consumers = [ConsumerProcess(log, state, name) for name in CONSUMERS]
+        for consumer in consumers:
+            consumer.start()
+            stack.push_async_callback(consumer.stop)
         files = CustomerFiles(Path(settings.config))
         yield Parts(
             settings=settings,
@@ -111,10 +108,6 @@ def _make(state: Path) -> None:
     """Make the directory, for its owner alone; where that fails, the log says why."""
     with contextlib.suppress(OSError):
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-
-def _consumers(state: Path) -> Sequence[Consumer]:
-    return (RollupConsumer(state, lambda text: told.warning("rollups", told=text)),)
 
 
 def _segments(settings: CollectorSettings) -> SegmentLimits:

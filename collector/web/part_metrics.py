@@ -53,10 +53,14 @@ class LogFigures:
 
 
 class Looked(Protocol):
-    """What the collector keeps of its last look; ``log`` is ``None`` before the first."""
+    """What the collector keeps of its last look at the log, ``None`` before the first, and how the
+    consumers do now."""
 
     log: LogFigures | None
-    consumers: list[ConsumerStatus]
+
+    @property
+    def consumers(self) -> list[ConsumerStatus]:
+        """How each of them fares."""
 
 
 class PartCollector(Collector):
@@ -134,7 +138,7 @@ _LOG: Sequence[_Figure[LogFigures]] = (
     _Figure("up", "1 when the last write reached the disk", lambda log: float(log.up)),
     _Figure(
         "looked_timestamp_seconds",
-        "When the log and its consumers were last looked at, every ten seconds",
+        "When the log was last looked at, every ten seconds",
         lambda log: log.looked_ns / NS_PER_S,
     ),
     _Figure("last_cursor", "The newest entry's cursor", lambda log: log.bounds.last),
@@ -180,6 +184,12 @@ _CONSUMER: Sequence[_Figure[ConsumerStatus]] = (
         "missed_entries",
         "Entries dropped before it had read them",
         lambda one: one.missed,
+        counts=True,
+    ),
+    _Figure(
+        "restarts",
+        "How often it needed a new process since the start",
+        lambda one: one.restarts,
         counts=True,
     ),
 )

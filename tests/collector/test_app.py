@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import os
+import signal
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +25,7 @@ from collector.web.part_metrics import LogFigures
 from collector.web.server import ServerOptions
 from probes.contract.errors import ConfigError
 from tests.collector.config.services import customer, read_files, site_files, write_yaml
+from tests.collector.consuming.life import read_all, until
 from tests.collector.web.servers import bearer
 
 
@@ -75,6 +78,32 @@ async def test_the_settings_bounds_are_those_in_force(tmp_path: Path) -> None:
     async with collector(tmp_path) as (parts, _, _):
         base = web_services(replace(parts, settings=other), Standing(), "1")
         assert base.body_time == BodyTime(9.0, bytes_per_s=11)
+
+
+async def test_a_consumer_whose_process_is_killed_gets_another_and_health_tells(
+    tmp_path: Path,
+) -> None:
+    async with collector(tmp_path) as (parts, client, ann):
+        [consumer] = parts.consumers
+
+        async def rollup() -> Any:
+            async with client.get("/api/v1/health", headers=ann) as answer:
+                return (await answer.json())["parts"]["consumers"]
+
+        await read_all(consumer, parts.log)
+        before = consumer.status().cursor
+        assert before > 0
+        os.kill(consumer.pid, signal.SIGKILL)
+        await until(lambda: consumer.status().problem is not None, "it is told")
+        report = await rollup()
+        assert report["problems"] == ["rollup: its process ended (SIGKILL)"]
+        assert report["detail"]["rollup"]["cursor"] >= before
+        await until(lambda: consumer.status().problem is None, "another one works")
+        report = await rollup()
+        assert (report["problems"], report["detail"]["rollup"]["restarts"]) == ([], 1)
+        async with client.get("/metrics", headers=ann) as answer:
+            text = await answer.text()
+        assert 'mailcanary_collector_consumer_restarts_total{consumer="rollup"} 1.0' in text
 
 
 async def test_a_bad_file_shows_in_health_with_the_lines_of_check(tmp_path: Path) -> None:

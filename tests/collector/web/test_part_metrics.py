@@ -27,7 +27,7 @@ LOG = LogFigures(
     health=LogHealth(None, 11, 93, 12, ("x.damaged-1",)),
     missing={"lon": 8, "sfo": 0},
 )
-ROLLUP = ConsumerStatus("rollup", 90, 9, 1.5, 13, 14, 15, "broken")
+ROLLUP = ConsumerStatus("rollup", 90, 9, 1.5, 13, 14, 15, "broken", 16)
 
 
 def _samples(found: Iterable[Metric]) -> dict[str, float]:
@@ -75,6 +75,7 @@ def test_every_figure_comes_out_under_its_name() -> None:
         "consumer_missed_entries_total{consumer=rollup}": 13,
         "consumer_taken_entries_total{consumer=rollup}": 14,
         "consumer_failures{consumer=rollup}": 15,
+        "consumer_restarts_total{consumer=rollup}": 16,
     }
 
 
