@@ -2,9 +2,10 @@
 
 import asyncio
 import random
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import structlog
 
@@ -34,24 +35,35 @@ class Assigns(Protocol):
         """
 
 
+class Fetched(NamedTuple):
+    """A new assignment, and the seconds that planning its paths and keeping it took."""
+
+    assigned: Assigned
+    work: Assignment
+    plan_s: float
+    keep_s: float
+
+
 async def fetch(
-    source: Assigns, state: Path, url: str, etag: str | None, wait_s: float
-) -> tuple[Assigned, Assignment] | None:
-    """The collector's assignment, kept on the disk, and what it gives to do; ``None``: no news.
+    source: Assigns, state: Path, url: str, known: Assigned | None, wait_s: float
+) -> Fetched | None:
+    """The collector's assignment, if it is not ``known``, kept on the disk; ``None``: no news.
 
     Raises:
         ShipError: there was no answer.
         MailcanaryError: the assignment cannot be used: the one before is still kept.
         OSError: it cannot be kept.
     """
-    found = await source.assignment(etag, wait_s)
+    found = await source.assignment(None if known is None else known.etag, wait_s)
     if found is None:
         return None
-    assigned = Assigned(*found)
+    came = time.monotonic()
+    assigned = Assigned(*found, *(() if known is None else (known.planner,)))
     work = await asyncio.to_thread(assigned.work)
+    planned = time.monotonic()
     # Kept first: what an agent measures now, it measures after kill -9 too.
     await asyncio.to_thread(save, state, url, assigned)
-    return assigned, work
+    return Fetched(assigned, work, planned - came, time.monotonic() - planned)
 
 
 async def first(
@@ -75,7 +87,7 @@ async def first(
                 log.error("no assignment yet: trying again", problem=str(error))  # noqa: TRY400
             told, found = str(error), None
         if found is not None:
-            return found
+            return found.assigned, found.work
         await asyncio.sleep(backoff.next_s())
 
 
@@ -95,7 +107,7 @@ class Follower:
         self._url = url
         self._source = source
         self._apply = apply
-        self._etag = None if known is None else known.etag
+        self._known = known
         self._backoff = Backoff(rng, first_s=1.0, most_s=60.0, jitter=1.0)
         self._told: str | None = None
         self.taken = 0
@@ -125,14 +137,21 @@ class Follower:
             MailcanaryError: the assignment cannot be used: the one before stays in force.
             OSError: it cannot be kept, and is not in force either.
         """
-        found = await fetch(self._source, self._state, self._url, self._etag, wait_s)
+        found = await fetch(self._source, self._state, self._url, self._known, wait_s)
         if found is None:
             return False
-        assigned, work = found
-        self._apply(work)
-        self._etag = assigned.etag
+        began = time.monotonic()
+        self._apply(found.work)
+        self._known = found.assigned
         self.taken += 1
-        log.info("assignment", revision=work.revision, paths=len(work.paths))
+        log.info(
+            "assignment",
+            revision=found.work.revision,
+            paths=len(found.work.paths),
+            plan_s=round(found.plan_s, 4),
+            keep_s=round(found.keep_s, 4),
+            apply_s=round(time.monotonic() - began, 4),
+        )
         return True
 
     def _tell(self, problem: str) -> None:

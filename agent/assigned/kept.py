@@ -1,21 +1,16 @@
 """The last assignment, on the disk: an agent that starts without its collector measures on."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
-from agent.assignment import Assignment, assign
-from probes.contract.config.models import Config
-from probes.contract.errors import MailcanaryError
-from probes.contract.wire import WIRE_VERSION, AssignmentDocument
+from agent.assigned.planning import Planner
+from agent.assignment import Assignment
+from probes.contract.wire import AssignmentDocument
 
 FILE_NAME = "assignment.json"
-
-
-class AssignedError(MailcanaryError):
-    """An assignment that cannot be used; the one before stays."""
 
 
 class _Kept(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,10 +21,14 @@ class _Kept(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Assigned:
-    """An assignment as it came, with the version by which the collector knows it."""
+    """An assignment as it came, with the version by which the collector knows it.
+
+    ``planner`` is what planned the one before, if there was one.
+    """
 
     etag: str
     document: AssignmentDocument
+    planner: Planner = field(default_factory=Planner, compare=False)
 
     def work(self) -> Assignment:
         """What it gives this agent to do.
@@ -38,17 +37,7 @@ class Assigned:
             AssignedError: it is of another version, or no configuration.
             AssignmentError: it has nothing for this agent to send.
         """
-        version = self.document.version
-        if version != WIRE_VERSION:
-            raise AssignedError(
-                f"assignment: version: found {version}, allowed is {WIRE_VERSION}; use the "
-                "mailcanary version of the collector"
-            )
-        try:
-            config = Config.model_validate(msgspec.json.decode(self.document.config))
-        except ValueError as error:
-            raise AssignedError(f"assignment: found {error}, allowed is a configuration") from None
-        return assign(config, self.document.agent, self.document.revision)
+        return self.planner.work(self.document)
 
 
 def load(state: Path, agent: str, url: str) -> Assigned | None:

@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 from agent.assigned.follow import Follower
-from agent.assigned.kept import FILE_NAME, Assigned, AssignedError, load, save
+from agent.assigned.kept import FILE_NAME, Assigned, load, save
+from agent.assigned.planning import AssignedError
 from agent.assignment import Assignment, AssignmentError
 from agent.shipper.failures import ShipError, of_status
 from probes.contract.wire import AssignmentDocument
