@@ -14,7 +14,7 @@ from agent.spool.store import Store
 from agent.spool.writer import Operation, run_batch
 from probes.contract.config.models import Config, Relay
 from probes.contract.errors import SpoolError
-from probes.contract.events import Event, Unknown, decode
+from probes.contract.events import Arrival, Event, Interval, Submission, Unknown, decode
 from probes.contract.message import Addresses, build_message, envid
 from probes.contract.names import Path
 from probes.contract.plan import PathPlan
@@ -68,6 +68,36 @@ def flight(
         sent=sent,
         deadline_s=5.0,
         loss_after_s=loss_after_s,
+    )
+
+
+def submission_of(of: Flight, result: Result = Result.ACCEPTED) -> Submission:
+    """How its attempt ended, as soon as it had begun."""
+    return Submission(
+        canary=of.canary,
+        path=of.path,
+        sent_ns=of.sent.wall_ns,
+        at_ns=of.sent.wall_ns,
+        result=result,
+    )
+
+
+def arrival_of(of: Flight, uid: int = 1, *, seen_ns: int | None = None) -> Arrival:
+    """That it was seen, a second after it was sent unless told otherwise."""
+    return Arrival(
+        canary=of.canary,
+        path=of.path,
+        path_seq=of.path_seq,
+        mailbox_seq=of.mailbox_seq,
+        stream_epoch=of.stream_epoch,
+        sent_ns=of.sent.wall_ns,
+        seen_ns=of.sent.wall_ns + S if seen_ns is None else seen_ns,
+        delay=Interval(0.5, 1.0),
+        clock="boottime",
+        folder="INBOX",
+        junk=False,
+        uidvalidity=7,
+        uid=uid,
     )
 
 
@@ -146,6 +176,10 @@ class InlineSpool:
     def events(self) -> list[Event | Unknown]:
         """All events, in order."""
         return [decode(record.body) for record in self.store.read_after(0, 1_000_000)]
+
+    def of(self, kind: type[T]) -> list[T]:
+        """The events of a kind, in order."""
+        return [event for event in self.events() if isinstance(event, kind)]
 
     def kinds(self) -> list[str]:
         """The kinds of all events, in order."""

@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from agent.agent import Agent, Limits, Ports
 from agent.assignment import Assignment
@@ -22,7 +21,6 @@ from tests.agent.fakes import (
 from tests.agent.folders import FakeFolder, FakeImap
 from tests.agent.mailbox.benches import virtual_clock
 
-T = TypeVar("T")
 BOUNCES = "monitor/bounces"
 OTHER = "globex/inbox"
 OLD_BOUNCES = "monitor/old"
@@ -74,17 +72,13 @@ class Stage:
         await self.task
         return loop.time() - began
 
-    def events(self, kind: type[T]) -> list[T]:
-        """What is in the spool of that kind."""
-        return [event for event in self.spool.events() if isinstance(event, kind)]
-
     def beats(self) -> list[Heartbeat]:
         """All heartbeats."""
-        return self.events(Heartbeat)
+        return self.spool.of(Heartbeat)
 
     def intents(self, plan: PathPlan, *, since: int = 0) -> list[Intent]:
         """The intents of a path that were due since then."""
-        return [i for i in self.events(Intent) if i.path == plan.path and i.due_ns >= since]
+        return [i for i in self.spool.of(Intent) if i.path == plan.path and i.due_ns >= since]
 
     def deliver(self, number: int = -1, *, to: str = INBOX, extra: bytes = b"") -> None:
         """One of the mails that were sent comes home."""

@@ -31,7 +31,7 @@ def test_it_sends_on_time_and_beats(inline_spool: InlineSpool) -> None:
         stage = Stage(inline_spool)
         await asyncio.sleep(55)
         assert await stage.end() < 1
-        intents = stage.events(Intent)
+        intents = stage.spool.of(Intent)
         assert 10 <= len(intents) <= 14
         assert all(0 <= one.at_ns - one.due_ns < 1e9 for one in intents)
         assert [beat.lag_s < 1 for beat in stage.beats()] == [True] * 6
@@ -92,7 +92,7 @@ def test_a_spool_past_its_bounds_drops_the_oldest_and_tells(inline_spool: Inline
         assert stage.beats()[-1].spool.dropped == 0
         await asyncio.sleep(20)
         assert stage.beats()[-1].spool.dropped == 500
-        assert not stage.events(Tick)
+        assert not stage.spool.of(Tick)
         await stage.end()
 
     play(story)
@@ -130,7 +130,7 @@ def test_the_end_waits_for_canaries_on_their_way_and_then_no_longer(
         assert len(left) == len(stage.smtp.mails) >= 3
         again = Stage(inline_spool)
         await asyncio.sleep(1)
-        told = stage.events(Submission)
+        told = stage.spool.of(Submission)
         interrupted = [one.canary for one in told if one.reason is Reason.INTERRUPTED]
         assert sorted(interrupted) == sorted(one.canary for one in left)
         await again.end()
@@ -152,7 +152,7 @@ def test_a_canary_that_is_nearly_done_is_finished_before_the_end(inline_spool: I
         await begun.wait()
         sent = len(stage.smtp.mails)
         assert await stage.end() < 5
-        told = stage.events(Submission)
+        told = stage.spool.of(Submission)
         assert [one.result for one in told] == [Result.ACCEPTED] * sent
 
     play(story)
@@ -169,7 +169,7 @@ def test_flights_of_before_are_told_of_when_the_disk_takes_it(inline_spool: Inli
         assert not stage.task.done()
         inline_spool.problem = None
         await asyncio.sleep(60)
-        told = stage.events(Submission)
+        told = stage.spool.of(Submission)
         assert canary_id(77) in {one.canary for one in told if one.reason is Reason.INTERRUPTED}
         await stage.end()
 

@@ -13,8 +13,7 @@ from agent.mailbox.watch import FolderStatus, MailboxWatch
 from agent.spool.flight import Flight, FlightState
 from probes.contract.config.models import Folders
 from probes.contract.errors import SpoolError
-from probes.contract.events import Expiry, Submission
-from probes.contract.stages import Result
+from probes.contract.events import Expiry
 from tests.agent.fakes import (
     INBOX,
     PATH,
@@ -24,6 +23,7 @@ from tests.agent.fakes import (
     begun,
     canary_id,
     flight,
+    submission_of,
 )
 
 
@@ -58,14 +58,7 @@ class Bench:
         now = self.clock.now()
         self.spool.store.begin()
         [made] = begun(self.spool.store, [flight(number, sent=now)])
-        accepted = Submission(
-            canary=made.canary,
-            path=made.path,
-            sent_ns=now.wall_ns,
-            at_ns=now.wall_ns,
-            result=Result.ACCEPTED,
-        )
-        self.spool.store.end_submission(accepted, now, FlightState.AWAITED)
+        self.spool.store.end_submission(submission_of(made), now, FlightState.AWAITED)
         self.spool.store.commit()
         self.air.expect(made, self.clock.now(), dot=self.clock.now(), terms=terms)
         return made
@@ -77,7 +70,7 @@ class Bench:
 
     def expiries(self) -> list[Expiry]:
         """What is recorded."""
-        return [event for event in self.spool.events() if isinstance(event, Expiry)]
+        return self.spool.of(Expiry)
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ def test_a_path_that_stays_keeps_every_slot_however_often_it_is_assigned(
         numbers = [one.path_seq for one in stage.intents(A1)]
         assert numbers == list(range(1, len(numbers) + 1))
         assert len({one.revision for one in mine}) > 5
-        assert not [s for s in stage.events(Submission) if s.result is Result.UNSENT]
+        assert not [s for s in stage.spool.of(Submission) if s.result is Result.UNSENT]
         await stage.end()
 
     play(story)
@@ -100,9 +100,9 @@ def test_without_paths_the_agent_idles_and_beats(inline_spool: InlineSpool) -> N
         await asyncio.sleep(20)
         stage.agent.reassign(work(sender=assignment().sender, revision="r2"))
         await asyncio.sleep(60)
-        mails, beats = len(stage.smtp.mails), len(stage.events(Heartbeat))
+        mails, beats = len(stage.smtp.mails), len(stage.spool.of(Heartbeat))
         await asyncio.sleep(60)
-        assert (len(stage.smtp.mails), len(stage.events(Heartbeat))) == (mails, beats + 6)
+        assert (len(stage.smtp.mails), len(stage.spool.of(Heartbeat))) == (mails, beats + 6)
         stage.agent.reassign(work(A1, revision="r3"))
         await asyncio.sleep(11)
         assert len(stage.smtp.mails) == mails + 1
@@ -137,7 +137,7 @@ def test_what_a_relay_carried_is_judged_by_what_it_was_called_then(
         stage.agent.reassign(replace(new, paths=(), relays={}) if gone else new)
         stage.deliver(0, extra=received("mx7.example.net"))
         await asyncio.sleep(3)
-        [arrived] = stage.events(Arrival)
+        [arrived] = stage.spool.of(Arrival)
         assert arrived.carrier is not None
         assert arrived.carrier.relay_as_planned is True
         await stage.end()
@@ -161,7 +161,7 @@ def test_a_relay_that_was_held_up_by_its_cap_has_the_new_one(inline_spool: Inlin
         stage.agent.reassign(work(*paths, relays=relays, revision="r2"))
         await asyncio.sleep(25)
         # With caps for one relay, 250 on their way would have been the end of it.
-        held = [one.reason for one in stage.events(Submission)]
+        held = [one.reason for one in stage.spool.of(Submission)]
         assert len(stage.smtp.mails) > 550
         assert set(held) <= {Reason.AGENT_CAP}
         await stage.end()
@@ -183,9 +183,9 @@ def test_labels_and_how_long_canaries_are_remembered(inline_spool: InlineSpool) 
         stage.inbox().dies = stage.inbox().refuses = gone
         stage.inbox().stirred.set()
         await asyncio.sleep(300)
-        given_up = [one for one in stage.events(Expiry) if not one.lost]
+        given_up = [one for one in stage.spool.of(Expiry) if not one.lost]
         assert canary_id(1) in {one.canary for one in given_up}
-        assert stage.events(Heartbeat)[-1].labels == {"site": "ber"}
+        assert stage.spool.of(Heartbeat)[-1].labels == {"site": "ber"}
         await stage.end()
 
     play(story)
@@ -202,7 +202,7 @@ def test_an_assignment_before_the_agent_has_begun_is_the_one_it_begins_with(
         await asyncio.sleep(2)
         inline_spool.takes_s = 0.0
         await asyncio.sleep(20)
-        assert {one.revision for one in stage.events(Intent)} == {"r2"}
+        assert {one.revision for one in stage.spool.of(Intent)} == {"r2"}
         assert stage.watched() == {OTHER, BOUNCES}
         await stage.end()
 
@@ -236,7 +236,7 @@ def test_what_fails_leaves_everything_as_it_was(inline_spool: InlineSpool) -> No
         await asyncio.sleep(20)
         sent = stage.intents(A1, since=at_ns)
         assert [one.due_ns for one in sent] == dues(A1, at_ns, stage.clock.now().wall_ns)
-        assert {one.revision for one in stage.events(Intent)} == {"r1"}
+        assert {one.revision for one in stage.spool.of(Intent)} == {"r1"}
         assert stage.watched() == {INBOX, BOUNCES}
         await stage.end()
 

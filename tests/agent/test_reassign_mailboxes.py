@@ -70,7 +70,7 @@ def test_a_mailbox_that_changes_is_watched_anew_and_reads_on(inline_spool: Inlin
         assert stage.agent.health.now().mailboxes[INBOX].watermark_ns is not None
         stage.deliver(1)
         await asyncio.sleep(20)
-        assert sorted(one.canary for one in stage.events(Arrival)) == [canary_id(1), canary_id(2)]
+        assert sorted(one.canary for one in stage.spool.of(Arrival)) == [canary_id(1), canary_id(2)]
         assert sorted(inbox.deleted) == [1, 2]
         assert stage.inbox(BOUNCES).closed == 0
         await stage.end()
@@ -94,16 +94,16 @@ def test_a_mailbox_that_is_left_is_watched_until_nothing_is_awaited_in_it(
         assert stage.inbox().deleted == [1]
         assert INBOX not in stage.watched()
         assert stage.inbox().closed == 1
-        [arrived] = stage.events(Arrival)
+        [arrived] = stage.spool.of(Arrival)
         assert arrived.canary == canary_id(1)
         await asyncio.sleep(20)
-        [*_, beat] = stage.events(Heartbeat)
+        [*_, beat] = stage.spool.of(Heartbeat)
         assert set(beat.mailboxes) == {OTHER, BOUNCES}
         # Taken up again it is read on from where it was left.
         stage.agent.reassign(work(A1, AT_OTHER, revision="r3"))
         await asyncio.sleep(20)
         assert len(stage.inbox().opens) == 2
-        assert len(stage.events(Arrival)) == 1
+        assert len(stage.spool.of(Arrival)) == 1
         await stage.end()
 
     play(story)
@@ -130,7 +130,7 @@ def test_a_canary_still_on_its_way_out_keeps_the_watch_of_where_it_is_bound(
         await asyncio.sleep(1)
         stage.deliver(0)
         await asyncio.sleep(5)
-        [arrived] = stage.events(Arrival)
+        [arrived] = stage.spool.of(Arrival)
         assert (arrived.path, relay) == (PATH, "relay-a1")
         assert mail.recipient == "canary@acme.example"
         assert INBOX not in stage.watched()
@@ -156,7 +156,7 @@ def test_bounces_come_home_to_where_they_were_to_when_the_canary_was_sent(
         head = whole.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
         stage.inbox(OLD_BOUNCES).deliver(lambda uid: Message(uid, None, head, 0), whole)
         await asyncio.sleep(10)
-        assert [one.canary for one in stage.events(Bounce)] == [canary_id(1)]
+        assert [one.canary for one in stage.spool.of(Bounce)] == [canary_id(1)]
         assert stage.inbox(OLD_BOUNCES).deleted == [1]
         assert not {OLD_BOUNCES, INBOX} & stage.watched()
         await stage.end()
@@ -174,7 +174,7 @@ def test_a_mailbox_that_moved_away_from_its_canaries_calls_none_of_them_lost(
         moved = box(INBOX, host="127.0.0.9")
         stage.agent.reassign(replace(new, mailboxes={**new.mailboxes, INBOX: moved}))
         await asyncio.sleep(60)
-        ends = {one.canary: one for one in stage.events(Expiry)}
+        ends = {one.canary: one for one in stage.spool.of(Expiry)}
         assert not ends[canary_id(1)].lost
         assert "moved" in ends[canary_id(1)].detail
         # Those that were sent there since are.
@@ -203,13 +203,13 @@ def test_what_the_watch_before_wrote_with_its_last_breath_is_true(
         inline_spool.takes_s = 0.5
         stage.deliver(0)
         await asyncio.sleep(0.6)
-        assert not stage.events(Arrival)
+        assert not stage.spool.of(Arrival)
         new = work(A1, revision="r2")
         changed = box(INBOX, secret="acme/other")
         stage.agent.reassign(replace(new, mailboxes={**new.mailboxes, INBOX: changed}))
         await asyncio.sleep(60)
-        assert [one.canary for one in stage.events(Arrival)] == [canary_id(1)]
-        assert canary_id(1) not in {one.canary for one in stage.events(Expiry)}
+        assert [one.canary for one in stage.spool.of(Arrival)] == [canary_id(1)]
+        assert canary_id(1) not in {one.canary for one in stage.spool.of(Expiry)}
         await stage.end()
 
     play(story)

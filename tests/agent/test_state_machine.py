@@ -19,9 +19,9 @@ from agent.spool.writer import Operation, run_batch
 from probes.contract import events as ev
 from probes.contract.names import Path
 from probes.contract.stages import Reason, Result
+from tests.agent.fakes import S, arrival_of
 
 T = TypeVar("T")
-S = 1_000_000_000
 PATHS = [Path("sfo", relay, box) for relay in ("r1", "r2") for box in ("acme/inbox", "acme/two")]
 FOLDERS = [("acme/inbox", "INBOX"), ("acme/inbox", "Junk"), ("acme/two", "INBOX")]
 _which = st.integers(0, 30)
@@ -156,7 +156,11 @@ class SpoolMachine(RuleBasedStateMachine):
         found: list[tuple[int, ev.Arrival | ev.Bounce]] = []
         for uid, which, kind in finds if self.made else []:
             flight = self._some(which)
-            event = _arrival(flight, uid, now) if kind == "a" else _bounce(flight, now, kind)
+            event = (
+                arrival_of(flight, uid, seen_ns=now.wall_ns)
+                if kind == "a"
+                else _bounce(flight, now, kind)
+            )
             found.append((uid, event))
         self._do(lambda store: store.record_check(*where, cursor, found))
         for uid, event in found:
@@ -242,7 +246,7 @@ class SpoolMachine(RuleBasedStateMachine):
             store.begin_flight(draft, "r")
             if self.made:
                 found: list[tuple[int, ev.Arrival | ev.Bounce]] = [
-                    (99, _arrival(self._some(which), 99, now))
+                    (99, arrival_of(self._some(which), 99, seen_ns=now.wall_ns))
                 ]
                 store.record_check(*FOLDERS[0], Cursor(9, 100, now), found)
             store.mark_shipped(10_000)
@@ -313,24 +317,6 @@ class SpoolMachine(RuleBasedStateMachine):
     def cursors_are_the_last_ones(self) -> None:
         """Each folder is where its last check left it."""
         assert self.store.cursors() == self.model.cursors
-
-
-def _arrival(flight: Flight, uid: int, now: Moment) -> ev.Arrival:
-    return ev.Arrival(
-        canary=flight.canary,
-        path=flight.path,
-        path_seq=flight.path_seq,
-        mailbox_seq=flight.mailbox_seq,
-        stream_epoch=flight.stream_epoch,
-        sent_ns=flight.sent.wall_ns,
-        seen_ns=now.wall_ns,
-        delay=ev.Interval(0.0, 1.0),
-        clock="boottime",
-        folder="INBOX",
-        junk=False,
-        uidvalidity=1,
-        uid=uid,
-    )
 
 
 def _bounce(flight: Flight, now: Moment, kind: str) -> ev.Bounce:

@@ -101,11 +101,11 @@ class Bench:
 
     def arrivals(self) -> list[Arrival]:
         """What is recorded of arrivals."""
-        return [event for event in self.spool.events() if isinstance(event, Arrival)]
+        return self.spool.of(Arrival)
 
     def bounces(self) -> list[Bounce]:
         """What is recorded of bounces."""
-        return [event for event in self.spool.events() if isinstance(event, Bounce)]
+        return self.spool.of(Bounce)
 
     @asynccontextmanager
     async def watching(

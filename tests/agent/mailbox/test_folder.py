@@ -5,14 +5,13 @@ from functools import partial
 
 from agent.mailbox.account import fingerprint
 from agent.spool.store import Cursor
-from probes.contract.events import Arrival, Interval
 from probes.contract.stages import Reason, Stage
 from probes.contract.token import HEADER
 from probes.imap import ImapFailure, ImapStage
 from tests.agent.fakes import (
     INBOX,
-    PATH,
     InlineSpool,
+    arrival_of,
     bounce_mail,
     canary_mail,
     dsn,
@@ -154,7 +153,7 @@ def test_uids_of_the_old_validity_are_not_deleted_under_the_new_one(
         bench = Bench(inline_spool, virtual_clock())
         made = bench.fly(1)
         seen = Cursor(7, 6, bench.clock.now(), fingerprint(bench.watch.config.imap))
-        event = arrival_of(bench, made.canary, 5)
+        event = arrival_of(made, 5)
         await inline_spool.run(lambda s: s.record_check(INBOX, "INBOX", seen, [(5, event)]))
         bench.inbox.uidvalidity = 8
         for _ in range(9):
@@ -165,15 +164,6 @@ def test_uids_of_the_old_validity_are_not_deleted_under_the_new_one(
         assert len(bench.inbox.mails) == 9
 
     play(story)
-
-
-def arrival_of(bench: Bench, canary: str, uid: int) -> Arrival:
-    """An arrival as it was recorded by an earlier run."""
-    return Arrival(
-        canary=canary, path=PATH, path_seq=1, mailbox_seq=1, stream_epoch=bench.spool.epoch,
-        sent_ns=0, seen_ns=0, delay=Interval(0.0, 1.0), clock="boottime", folder="INBOX",
-        junk=False, uidvalidity=7, uid=uid,
-    )  # fmt: skip
 
 
 # --- what is deleted -----------------------------------------------------------------------------

@@ -5,20 +5,9 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
-from agent.spool.schema import FILE_NAME, JOURNAL_BYTES, OpenSpool, open_spool
+from agent.spool.schema import FILE_NAME, JOURNAL_BYTES, OpenSpool
 
 MIB = 1 << 20
-
-
-@pytest.fixture
-def opened(tmp_path: Path) -> Iterator[OpenSpool]:
-    """A new spool."""
-    spool = open_spool(tmp_path)
-    yield spool
-    spool.connection.close()
-    spool.lock.close()
 
 
 @contextlib.contextmanager

@@ -1,30 +1,27 @@
 """What the store does within its transactions, on a real file."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from agent.clock import NEVER, Moment
 from agent.spool.flight import Flight, FlightState
-from agent.spool.schema import OpenSpool, open_spool
+from agent.spool.schema import OpenSpool
 from agent.spool.store import Cursor, Store, ends_flight
 from probes.contract import events as ev
 from probes.contract.events import decode
 from probes.contract.names import Path as MailPath
 from probes.contract.stages import Result
-from tests.agent.fakes import INBOX, PATH, HandClock, S, canary_id, flight
+from tests.agent.fakes import (
+    INBOX,
+    PATH,
+    HandClock,
+    S,
+    arrival_of,
+    canary_id,
+    flight,
+    submission_of,
+)
 
 BIG = 1 << 40
-
-
-@pytest.fixture
-def opened(tmp_path: Path) -> Iterator[OpenSpool]:
-    """An open spool file."""
-    one = open_spool(tmp_path)
-    yield one
-    one.connection.close()
-    one.lock.close()
 
 
 @pytest.fixture
@@ -38,36 +35,6 @@ def store(opened: OpenSpool) -> Store:
 def moment(second: int) -> Moment:
     """A moment of the first boot."""
     return Moment(second * S, second * S, "boot-1")
-
-
-def submission(of: Flight, result: Result = Result.ACCEPTED) -> ev.Submission:
-    """How an attempt ended."""
-    return ev.Submission(
-        canary=of.canary,
-        path=of.path,
-        sent_ns=of.sent.wall_ns,
-        at_ns=of.sent.wall_ns,
-        result=result,
-    )
-
-
-def arrival(of: Flight, uid: int = 5) -> ev.Arrival:
-    """That a canary was seen."""
-    return ev.Arrival(
-        canary=of.canary,
-        path=of.path,
-        path_seq=of.path_seq,
-        mailbox_seq=of.mailbox_seq,
-        stream_epoch=of.stream_epoch,
-        sent_ns=of.sent.wall_ns,
-        seen_ns=of.sent.wall_ns + S,
-        delay=ev.Interval(0.5, 1.0),
-        clock="boottime",
-        folder="INBOX",
-        junk=False,
-        uidvalidity=7,
-        uid=uid,
-    )
 
 
 def expiry(of: Flight) -> ev.Expiry:
@@ -235,27 +202,27 @@ def test_a_rollback_takes_back_the_streams_too(store: Store) -> None:
 
 def test_an_accepted_canary_stays_in_the_air_with_its_send_time(store: Store) -> None:
     made = store.begin_flight(flight(1, sent=moment(1)), "")
-    store.end_submission(submission(made), moment(2), FlightState.AWAITED)
+    store.end_submission(submission_of(made), moment(2), FlightState.AWAITED)
     [kept] = store.flights()
     assert kept == made.moved(FlightState.AWAITED, moment(2))
 
 
 def test_a_refused_canary_leaves_the_air(store: Store) -> None:
     made = store.begin_flight(flight(1, sent=moment(1)), "")
-    store.end_submission(submission(made, Result.REJECTED), moment(2), FlightState.CLOSED)
+    store.end_submission(submission_of(made, Result.REJECTED), moment(2), FlightState.CLOSED)
     assert store.flights() == []
     assert store.find_flights([made.canary]) == {}
 
 
 def test_an_arrival_before_the_submissions_end_is_kept_until_that_is_told(store: Store) -> None:
     made = store.begin_flight(flight(1, sent=moment(1)), "")
-    store.record_check(INBOX, "INBOX", Cursor(7, 6, moment(3)), [(5, arrival(made))])
+    store.record_check(INBOX, "INBOX", Cursor(7, 6, moment(3)), [(5, arrival_of(made, 5))])
     assert store.flights() == [made.moved(FlightState.ARRIVED_UNTOLD)]
     assert store.find_flights([made.canary]) == {}, "a second copy is not the one awaited"
     store.end_wait(expiry(made))
-    store.record_check(INBOX, "INBOX", Cursor(7, 7, moment(3)), [(6, arrival(made, 6))])
+    store.record_check(INBOX, "INBOX", Cursor(7, 7, moment(3)), [(6, arrival_of(made, 6))])
     assert store.flights() == [made.moved(FlightState.ARRIVED_UNTOLD)]
-    store.end_submission(submission(made), moment(2), FlightState.AWAITED)
+    store.end_submission(submission_of(made), moment(2), FlightState.AWAITED)
     assert store.flights() == []
 
 
@@ -263,7 +230,7 @@ def test_a_wait_that_was_over_before_the_submissions_end_stays_over(store: Store
     made = store.begin_flight(flight(1, sent=moment(1)), "")
     store.end_wait(expiry(made))
     assert store.flights() == [made.moved(FlightState.EXPIRED_UNTOLD)]
-    store.end_submission(submission(made), moment(2), FlightState.AWAITED)
+    store.end_submission(submission_of(made), moment(2), FlightState.AWAITED)
     assert store.flights() == []
     assert store.find_flights([made.canary]) == {
         made.canary: made.moved(FlightState.EXPIRED, moment(2))
@@ -273,7 +240,7 @@ def test_a_wait_that_was_over_before_the_submissions_end_stays_over(store: Store
 def test_a_lost_canary_is_kept_for_its_late_arrival_and_then_forgotten(store: Store) -> None:
     made = store.begin_flight(flight(1, sent=moment(100)), "")
     store.begin_flight(flight(2, sent=moment(100)), "")
-    store.end_submission(submission(made), moment(100), FlightState.AWAITED)
+    store.end_submission(submission_of(made), moment(100), FlightState.AWAITED)
     store.end_wait(expiry(made))
     assert [one.canary for one in store.flights()] == [canary_id(2)]
     assert made.canary in store.find_flights([made.canary, "unknown"])
@@ -304,14 +271,16 @@ def test_a_check_writes_its_finds_and_how_far_it_read_together(store: Store) -> 
     made = [store.begin_flight(flight(number, sent=moment(number)), "") for number in (1, 2)]
     cursor = Cursor(7, 11, moment(9))
     for one in made:
-        store.end_submission(submission(one), one.sent, FlightState.AWAITED)
-    store.record_check(INBOX, "INBOX", cursor, [(5, arrival(made[0])), (10, arrival(made[1], 10))])
+        store.end_submission(submission_of(one), one.sent, FlightState.AWAITED)
+    store.record_check(
+        INBOX, "INBOX", cursor, [(5, arrival_of(made[0], 5)), (10, arrival_of(made[1], 10))]
+    )
     assert store.cursors() == {(INBOX, "INBOX"): cursor}
     assert store.flights() == []
     assert store.cleanup(INBOX, "INBOX", 7) == [5, 10]
     store.commit()
     store.begin()
-    store.record_check(INBOX, "INBOX", Cursor(7, 99, moment(10)), [(98, arrival(made[0], 98))])
+    store.record_check(INBOX, "INBOX", Cursor(7, 99, moment(10)), [(98, arrival_of(made[0], 98))])
     store.rollback()
     store.begin()
     assert store.cursors() == {(INBOX, "INBOX"): cursor}
@@ -321,7 +290,7 @@ def test_a_check_writes_its_finds_and_how_far_it_read_together(store: Store) -> 
 def test_a_bounce_ends_the_flight_only_when_it_is_for_good(store: Store) -> None:
     made = [store.begin_flight(flight(number, sent=moment(number)), "") for number in (1, 2)]
     for one in made:
-        store.end_submission(submission(one), one.sent, FlightState.AWAITED)
+        store.end_submission(submission_of(one), one.sent, FlightState.AWAITED)
     finds = [(1, bounce(made[0], "delayed")), (2, bounce(made[1], "failed"))]
     store.record_check("monitor/bounces", "INBOX", Cursor(7, 3, NEVER), list(finds))
     assert [one.canary for one in store.flights()] == [canary_id(1)]
@@ -330,8 +299,8 @@ def test_a_bounce_ends_the_flight_only_when_it_is_for_good(store: Store) -> None
 
 def test_cleaning_up_is_remembered_until_it_is_done(store: Store) -> None:
     made = store.begin_flight(flight(1, sent=moment(1)), "")
-    store.record_check(INBOX, "INBOX", Cursor(7, 6, NEVER), [(5, arrival(made))])
-    store.record_check(INBOX, "INBOX", Cursor(7, 9, NEVER), [(8, arrival(made, 8))])
+    store.record_check(INBOX, "INBOX", Cursor(7, 6, NEVER), [(5, arrival_of(made, 5))])
+    store.record_check(INBOX, "INBOX", Cursor(7, 9, NEVER), [(8, arrival_of(made, 8))])
     store.cleaned(INBOX, "INBOX", 7, [5])
     assert store.cleanup(INBOX, "INBOX", 7) == [8]
     assert store.cleanup(INBOX, "Junk", 7) == []
@@ -339,7 +308,7 @@ def test_cleaning_up_is_remembered_until_it_is_done(store: Store) -> None:
 
 def test_uids_of_an_older_validity_mean_other_mails_now(store: Store) -> None:
     made = store.begin_flight(flight(1, sent=moment(1)), "")
-    store.record_check(INBOX, "INBOX", Cursor(7, 6, NEVER), [(5, arrival(made))])
+    store.record_check(INBOX, "INBOX", Cursor(7, 6, NEVER), [(5, arrival_of(made, 5))])
     assert store.cleanup(INBOX, "INBOX", 8) == []
     assert store.cleanup(INBOX, "INBOX", 7) == []
 
@@ -348,7 +317,7 @@ def test_uids_of_another_account_mean_other_mails(store: Store) -> None:
     made = store.begin_flight(flight(1, sent=moment(1)), "")
     here = Cursor(7, 6, moment(2), "account-1")
     for folder in ("INBOX", "Junk"):
-        store.record_check(INBOX, folder, here, [(5, arrival(made))])
+        store.record_check(INBOX, folder, here, [(5, arrival_of(made, 5))])
     assert store.take_up(INBOX, "INBOX", here) == [5]
     elsewhere = Cursor(7, 1, NEVER, "account-2")
     assert store.take_up(INBOX, "INBOX", elsewhere) == []
