@@ -18,6 +18,7 @@ from agent.caps import Caps, for_relays
 from agent.clock import Clock, WallGuard
 from agent.events_file import EventsOut
 from agent.expiry import Expirer
+from agent.hand_over import flush, hand_over
 from agent.health import Health
 from agent.mailbox.cadence import INBOX, JUNK, Cadence
 from agent.mailbox.watch import MailboxWatch, Reader
@@ -29,6 +30,9 @@ from agent.spool.flight import Flight
 from agent.spool.schema import SpoolDamagedError
 from agent.spool.store import Depth, Store
 from agent.spool.writer import Spool
+from agent.standing.ledger import Ledger, Standing
+from agent.standing.overheard import OverheardSpool
+from agent.standing.telling import tell
 from agent.supervision import Supervisor, every
 from agent.wall import NotingClock, WallLog
 from agent.watching import Cadences, Cursors, Watching
@@ -119,13 +123,16 @@ class Agent:
         self._reassigned = asyncio.Event()
         self._wall_log = WallLog()
         self._clock = NotingClock(ports.clock, self._wall_log)
+        self._ledger = Ledger(self._limits.wall_error_s)
+        self._ledger.follow([plan.path for plan in assignment.paths])
+        self._overheard = OverheardSpool(ports.spool, self._ledger.written)
         self._reader = self._make_reader(ring)
         self._sender = self._make_sender(ring)
         self._expirer = Expirer(
             self._air,
             self._watches,
             clock=self._clock,
-            spool=ports.spool,
+            spool=self._overheard,
             counters=self._counters,
             remember_s=assignment.remember_s,
             wall_error_s=self._limits.wall_error_s,
@@ -152,7 +159,7 @@ class Agent:
             helo=self._assignment.sender.helo,
             ring=ring,
             clock=self._clock,
-            spool=self._ports.spool,
+            spool=self._overheard,
             imap=self._ports.imap,
             air=self._air,
             relays=self._assignment.relays,
@@ -172,6 +179,7 @@ class Agent:
             spool=self._ports.spool,
             smtp=self._ports.smtp,
             air=self._air,
+            ledger=self._ledger,
             watches=self._watches,
             counters=self._counters,
             rng=self._ports.rng,
@@ -183,6 +191,10 @@ class Agent:
     def garbage(self) -> int:
         """How many mails are accounted for and still have to be deleted from their mailboxes."""
         return self._watching.garbage
+
+    def standing(self) -> Standing:
+        """How relays and mailboxes do."""
+        return self._ledger.standing()
 
     def stop_sending(self) -> None:
         """Send no more canaries; those in the air are still awaited."""
@@ -216,6 +228,7 @@ class Agent:
         self._told, self._assignment, self._schedule = told, assignment, schedule
         self._sender.assign(assignment, caps)
         self._expirer.assign(assignment.remember_s)
+        self._ledger.follow([plan.path for plan in assignment.paths])
         self.health.labels = assignment.labels
         reader = self._reader
         reader.helo, reader.relays = assignment.sender.helo, assignment.relays
@@ -254,7 +267,8 @@ class Agent:
             for task in (*works, sending):
                 task.cancel()
             await asyncio.gather(*works, sending, return_exceptions=True)
-            await self._flush()
+            if self._outlet is not None:
+                await flush(self._outlet)
 
     async def _until(self, stop: asyncio.Event) -> None:
         """Wait until the agent is told to stop, or must.
@@ -278,11 +292,12 @@ class Agent:
             keep(every(1.0, self._expirer.lost), "expiry"),
             keep(every(60.0, self._expirer.given_up), "giving up"),
             keep(every(1.0, self._sweep), "mailboxes"),
+            keep(every(1.0, self._look), "relays"),
             keep(every(beat_s, self._beat), "heartbeat"),
             keep(self._keep_walls, "wall clock"),
         ]
         if self._outlet is not None:
-            works.append(keep(partial(self._hand_over, self._outlet), "events"))
+            works.append(keep(partial(hand_over, self._outlet), "events"))
         return works
 
     # --- works ------------------------------------------------------------------------------
@@ -327,6 +342,16 @@ class Agent:
     async def _sweep(self) -> None:
         self._watching.sweep(self._sender.bound)
 
+    async def _look(self) -> None:
+        now = self._clock.now()
+
+        def mark_ns(mailbox: str) -> int | None:
+            watch = self._watches.get(mailbox)
+            mark = None if watch is None else watch.watermark(now.boot_id)
+            return None if mark is None else mark.boot_ns
+
+        tell(self._ledger.look(now, mark_ns), self._ledger)
+
     async def _beat(self) -> None:
         problem, self.health.spool_problem = self.health.spool_problem, None
         beat = self.health.brief(self.health.beat())
@@ -367,27 +392,3 @@ class Agent:
                 spool_bytes=limits.spool_bytes,
                 spool_age_s=limits.spool_age_s,
             )
-
-    async def _hand_over(self, outlet: Outlet) -> None:
-        """Hand events over; what fails there is not the spool's trouble, in which they stay."""
-        told: str | None = None
-        while True:
-            try:
-                await outlet.run()
-            except SpoolError as error:
-                if told != str(error):
-                    log.error(  # noqa: TRY400 - a full disk is no bug of ours: no traceback
-                        "events cannot be handed over, they stay in the spool", error=str(error)
-                    )
-                told = str(error)
-            await asyncio.sleep(5.0)
-
-    async def _flush(self) -> None:
-        """Hand over what is in the spool, as far as that is possible now."""
-        if self._outlet is None:
-            return
-        try:
-            async with asyncio.timeout(1.0):
-                await self._outlet.drain()
-        except (SpoolError, TimeoutError):
-            log.warning("events stay in the spool for the next start")

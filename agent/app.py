@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
+from prometheus_client.core import Metric
 
 from agent.agent import Agent, Limits, Ports
 from agent.assignment import Assignment
@@ -22,11 +23,12 @@ from agent.clock import SystemClock
 from agent.events_file import EventsFile, EventsOut, EventsStdout
 from agent.policy.models import PolicyFile
 from agent.policy.secrets import Secrets
-from agent.prometheus import serve
+from agent.prometheus import families, serve, standing_families
 from agent.schedule import Slots
 from agent.servers import ImapServers, SmtpServers
 from agent.spool.schema import SpoolFullError
 from agent.spool.writer import SpoolWriter
+from agent.standing.ledger import Standing
 from probes.contract.errors import MailcanaryError
 from probes.contract.events import Heartbeat
 
@@ -173,19 +175,25 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-def _asker(agent: Agent, loop: asyncio.AbstractEventLoop) -> Callable[[], Heartbeat | None]:
+def _asker(agent: Agent, loop: asyncio.AbstractEventLoop) -> Callable[[], Iterator[Metric]]:
     """Asks the agent, from another thread, how things stand; a busy one is what it last said."""
+    last = Standing()
 
-    async def now() -> Heartbeat:
-        return agent.health.now()
+    async def now() -> tuple[Heartbeat, Standing]:
+        return agent.health.now(), agent.standing()
 
-    def ask() -> Heartbeat | None:
+    def ask() -> Iterator[Metric]:
+        nonlocal last
         answer = asyncio.run_coroutine_threadsafe(now(), loop)
+        beat: Heartbeat | None
         try:
-            return answer.result(timeout=_ANSWER_WITHIN_S)
+            beat, last = answer.result(timeout=_ANSWER_WITHIN_S)
         except TimeoutError:
             answer.cancel()
-            return agent.health.last
+            beat = agent.health.last
+        if beat is not None:
+            yield from families(beat)
+            yield from standing_families(last)
 
     return ask
 

@@ -1,12 +1,13 @@
 """The agent's health for Prometheus, as it is when asked, under names by its conventions."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from agent.standing.ledger import ENDS, Standing
 from probes.contract.events import Heartbeat
 
 Families = Iterator[Metric]
@@ -89,16 +90,54 @@ def families(beat: Heartbeat) -> Families:
     yield from _counters(beat)
 
 
+def standing_families(standing: Standing) -> Families:
+    """The metric families of how relays and mailboxes do; pure."""
+    canaries = CounterMetricFamily(
+        "mailcanary_agent_relay_canaries",
+        "Canaries of the relay by what became of them",
+        labels=["relay", "outcome"],
+    )
+    failures = CounterMetricFamily(
+        "mailcanary_agent_relay_failures",
+        "Canaries of the relay that did not arrive, by where and why they failed",
+        labels=["relay", "stage", "reason"],
+    )
+    flight = _by("relay", "in_flight", "Canaries of the relay that have no outcome yet")
+    overdue = _by("relay", "overdue", "Of these, past their deadline and not in their mailbox")
+    last = _by(
+        "relay", "last_arrival_timestamp_seconds", "When a canary of the relay was last seen"
+    )
+    healthy = _by("relay", "healthy", "1 while its canaries come home, 0 while they go wrong")
+    boxes = _by("mailbox", "healthy", "0 while canaries go wrong through whatever relay")
+    for name, figures in standing.relays.items():
+        for outcome in ENDS:
+            canaries.add_metric([name, outcome], figures.outcomes[outcome])
+        for (stage, reason), count in sorted(figures.failures.items()):
+            failures.add_metric([name, stage, reason], count)
+        flight.add_metric([name], figures.in_flight)
+        overdue.add_metric([name], figures.overdue)
+        if figures.last_ns is not None:
+            last.add_metric([name], figures.last_ns / 1e9)
+        if figures.healthy is not None:
+            healthy.add_metric([name], float(figures.healthy))
+    for name, well in standing.mailboxes.items():
+        boxes.add_metric([name], float(well))
+    yield from (canaries, failures, flight, overdue, last, healthy, boxes)
+
+
+def _by(label: str, name: str, text: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"mailcanary_agent_{label}_{name}", text, labels=[label])
+
+
 class _HealthCollector(Collector):
-    def __init__(self, ask: Callable[[], Heartbeat | None]) -> None:
+    def __init__(self, ask: Callable[[], Iterable[Metric]]) -> None:
         self._ask = ask
 
     def collect(self) -> Families:
-        beat = self._ask()
-        return iter(()) if beat is None else families(beat)
+        return iter(self._ask())
 
 
-def serve(address: str, port: int, ask: Callable[[], Heartbeat | None]) -> Callable[[], None]:
+def serve(address: str, port: int, ask: Callable[[], Iterable[Metric]]) -> Callable[[], None]:
     """Serve ``/metrics`` from a thread of its own, in which ``ask`` is called; gives what ends it.
 
     Raises:

@@ -22,6 +22,7 @@ from agent.schedule import STALE_AFTER_S, Slot
 from agent.spool.flight import Flight, FlightState
 from agent.spool.store import Store
 from agent.spool.writer import CanWait, Operation, Spool
+from agent.standing.ledger import Ledger
 from probes.contract.errors import SpoolError
 from probes.contract.events import Submission
 from probes.contract.message import Addresses, build_message, envid
@@ -54,6 +55,36 @@ def _own_fault(error: Exception, *, dotted: bool) -> SendReport:
     )
 
 
+def _interrupted(flight: Flight, now_ns: int) -> Submission:
+    """What to tell of an attempt that the end of a former run cut off."""
+    return Submission(
+        canary=flight.canary,
+        path=flight.path,
+        sent_ns=flight.sent.wall_ns,
+        at_ns=now_ns,
+        result=Result.UNKNOWN,
+        reason=Reason.INTERRUPTED,
+        detail="the agent stopped while this canary was on its way out",
+        boot_id=flight.sent.boot_id,
+        sent_boot_ns=flight.sent.boot_ns,
+    )
+
+
+def _held(flight: Flight, reason: Reason, detail: str) -> Submission:
+    """What to tell of a canary that was held back."""
+    return Submission(
+        canary=flight.canary,
+        path=flight.path,
+        sent_ns=flight.sent.wall_ns,
+        at_ns=flight.sent.wall_ns,
+        result=Result.UNSENT,
+        reason=reason,
+        detail=detail,
+        boot_id=flight.sent.boot_id,
+        sent_boot_ns=flight.sent.boot_ns,
+    )
+
+
 class Sender:
     """Sends the canaries of an assignment."""
 
@@ -66,6 +97,7 @@ class Sender:
         spool: Spool,
         smtp: Smtp,
         air: Air,
+        ledger: Ledger,
         watches: Mapping[str, MailboxWatch],
         counters: Counter[str],
         rng: random.Random,
@@ -78,6 +110,7 @@ class Sender:
         self._spool = spool
         self._smtp = smtp
         self._air = air
+        self._ledger = ledger
         self._watches = watches
         self._counters = counters
         self._rng = rng
@@ -110,6 +143,7 @@ class Sender:
         for flight in flights:
             if flight.awaited:
                 self._air.expect(flight, now, dot=None, terms=self._assignment.terms(flight.path))
+                self._ledger.resumed(flight, now)
             if flight.untold:
                 interrupted.append(flight)
         return interrupted
@@ -119,23 +153,15 @@ class Sender:
         if not flights:
             return
         now_ns = self._clock.now().wall_ns
+        told = [(flight, _interrupted(flight, now_ns)) for flight in flights]
 
         def end(store: Store) -> None:
-            for flight in flights:
-                event = Submission(
-                    canary=flight.canary,
-                    path=flight.path,
-                    sent_ns=flight.sent.wall_ns,
-                    at_ns=now_ns,
-                    result=Result.UNKNOWN,
-                    reason=Reason.INTERRUPTED,
-                    detail="the agent stopped while this canary was on its way out",
-                    boot_id=flight.sent.boot_id,
-                    sent_boot_ns=flight.sent.boot_ns,
-                )
+            for flight, event in told:
                 store.end_submission(event, flight.sent, FlightState.AWAITED)
 
         self._counters[f"submissions_{Result.UNKNOWN}"] += len(flights)
+        for _, event in told:
+            self._ledger.ended(event)
         await self._persist(end)
 
     # --- one canary -------------------------------------------------------------------------
@@ -198,29 +224,25 @@ class Sender:
     async def _intent(self, slot: Slot, work: Assignment) -> Flight | None:
         """The flight, its intent durable; ``None``, with a count, when the spool takes none."""
         draft, revision = self._draft(slot), work.revision
-        return await self._try(lambda store: store.begin_flight(draft, revision))
+        flight = await self._try(lambda store: store.begin_flight(draft, revision))
+        if flight is not None:
+            self._ledger.begun(flight)
+        return flight
 
     async def _hold(self, slot: Slot, work: Assignment, reason: Reason, detail: str) -> None:
         draft, revision = self._draft(slot), work.revision
 
-        def write(store: Store) -> Flight:
+        def write(store: Store) -> tuple[Flight, Submission]:
             flight = store.begin_flight(draft, revision)
-            event = Submission(
-                canary=flight.canary,
-                path=flight.path,
-                sent_ns=flight.sent.wall_ns,
-                at_ns=flight.sent.wall_ns,
-                result=Result.UNSENT,
-                reason=reason,
-                detail=detail,
-                boot_id=flight.sent.boot_id,
-                sent_boot_ns=flight.sent.boot_ns,
-            )
+            event = _held(flight, reason, detail)
             store.end_submission(event, flight.sent, FlightState.CLOSED)
-            return flight
+            return flight, event
 
-        if await self._try(write) is not None:
+        if (held := await self._try(write)) is not None:
+            flight, event = held
             self._counters[f"submissions_{Result.UNSENT}"] += 1
+            self._ledger.begun(flight)
+            self._ledger.ended(event)
 
     async def _try(self, operation: Operation[T]) -> T | None:
         try:
@@ -288,6 +310,7 @@ class Sender:
         if not awaited:
             self._air.forget(flight)
         self._counters[f"submissions_{report.result}"] += 1
+        self._ledger.ended(event)
         await self._persist(CanWait(lambda store: store.end_submission(event, sent, state)))
 
     async def _persist(self, operation: Operation[None]) -> None:

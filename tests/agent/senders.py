@@ -13,6 +13,7 @@ from agent.mailbox.watch import FolderStatus, MailboxWatch
 from agent.ports import Smtp
 from agent.schedule import Slot
 from agent.sender import Sender
+from agent.standing.ledger import Ledger
 from probes.contract.config.models import Relay
 from probes.contract.events import Intent, Submission
 from probes.contract.names import Path
@@ -39,6 +40,7 @@ class Bench:
         self.spool = spool
         self.clock = clock
         self.air = Air()
+        self.ledger = Ledger()
         box = MailboxWatch(INBOX, assignment().mailboxes[INBOX], self.air.mailbox(INBOX), Budget(9))
         box.began = clock.now()
         box.folders = {"INBOX": FolderStatus("ok"), "Junk": FolderStatus("down")}
@@ -55,6 +57,7 @@ class Bench:
             spool=self.spool,
             smtp=smtp,
             air=self.air,
+            ledger=self.ledger,
             watches={INBOX: self.watch},
             counters=self.counters,
             rng=rng(),

@@ -2,14 +2,17 @@
 
 import re
 import urllib.request
+from collections import Counter
 from pathlib import Path
 
 import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from agent.prometheus import families, serve
+from agent.prometheus import families, serve, standing_families
+from agent.standing.ledger import ENDS, Figures, Standing
 from probes.contract.events import Heartbeat, MailboxHealth, SpoolHealth
+from probes.contract.outcome import Outcome
 from tests.ports import free_port
 
 AGENT = Path(__file__).parents[2] / "agent"
@@ -62,7 +65,7 @@ def read(port: int) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
 def test_what_is_served_over_http() -> None:
     last: list[Heartbeat] = []
     port = free_port()
-    stop = serve("127.0.0.1", port, lambda: last[-1] if last else None)
+    stop = serve("127.0.0.1", port, lambda: families(last[-1]) if last else ())
     try:
         assert read(port) == {}
         last.append(BEAT)
@@ -124,8 +127,77 @@ def test_everything_that_the_agent_counts_is_served_and_described() -> None:
         assert served <= described, name
 
 
+STANDING = Standing(
+    {
+        "relay-a1": Figures(
+            outcomes=Counter({Outcome.DELIVERED: 7, Outcome.LOST: 2}),
+            failures=Counter({("transit", ""): 2}),
+            in_flight=3,
+            overdue=1,
+            last_ns=1_760_000_000_250_000_000,
+            healthy=False,
+        ),
+        "relay-a2": Figures(),
+    },
+    {"acme/inbox": True},
+)
+
+
+def standing() -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    """All samples of :data:`STANDING`."""
+    return {
+        (sample.name.removeprefix("mailcanary_agent_"), tuple(sorted(sample.labels.items()))): (
+            sample.value
+        )
+        for family in standing_families(STANDING)
+        for sample in family.samples
+    }
+
+
+def test_how_each_relay_does() -> None:
+    samples = standing()
+    a1, a2 = (("relay", "relay-a1"),), (("relay", "relay-a2"),)
+    assert samples["relay_canaries_total", (("outcome", "delivered"), *a1)] == 7
+    assert samples["relay_canaries_total", (("outcome", "lost"), *a1)] == 2
+    failed = (("reason", ""), *a1, ("stage", "transit"))
+    assert samples["relay_failures_total", failed] == 2
+    assert samples["relay_in_flight", a1] == 3
+    assert samples["relay_overdue", a1] == 1
+    last = samples["relay_last_arrival_timestamp_seconds", a1]
+    assert last == pytest.approx(1_760_000_000.25, abs=1e-6)
+    assert samples["relay_healthy", a1] == 0
+    assert samples["mailbox_healthy", (("mailbox", "acme/inbox"),)] == 1
+    # A relay that nothing is known of shows zeros, so that an increase from there is seen ...
+    assert {samples["relay_canaries_total", (("outcome", end), *a2)] for end in ENDS} == {0}
+    assert (samples["relay_in_flight", a2], samples["relay_overdue", a2]) == (0, 0)
+    # ... and nothing that would have to be invented.
+    assert ("relay_healthy", a2) not in samples
+    assert ("relay_last_arrival_timestamp_seconds", a2) not in samples
+
+
+def test_the_number_of_series_is_that_of_the_relays_times_what_the_docs_say() -> None:
+    page = (AGENT.parent / "docs" / "agent.md").read_text(encoding="utf-8")
+    found = re.search(r"(\d+) series for each relay", page)
+    assert found is not None
+    of_one = [labels for _, labels in standing() if ("relay", "relay-a1") in labels]
+    # Beside the failures, of which there are as many as differ.
+    assert len(of_one) - 1 == int(found[1])
+
+
+def test_every_metric_is_described() -> None:
+    page = (AGENT.parent / "docs" / "agent.md").read_text(encoding="utf-8")
+    described = set(re.findall(r"`(?:mailcanary_agent|…)_([a-z_]+)", page))
+    served = [*families(BEAT), *standing_families(STANDING)]
+    names = {
+        family.name.removeprefix("mailcanary_agent_")
+        + {"counter": "_total", "info": "_info"}.get(family.type, "")
+        for family in served
+    } - {"mailcanary_agent_info"}
+    assert sorted(names - described) == []
+
+
 def test_names_keep_to_the_conventions() -> None:
-    for family in families(BEAT):
+    for family in (*families(BEAT), *standing_families(STANDING)):
         assert family.name.startswith("mailcanary_agent")
         assert family.documentation
         assert not family.name.endswith(("_ms", "_ns"))
@@ -133,8 +205,8 @@ def test_names_keep_to_the_conventions() -> None:
 
 def test_a_port_that_is_taken_is_an_error_and_a_stopped_one_is_free() -> None:
     port = free_port()
-    stop = serve("127.0.0.1", port, lambda: None)
+    stop = serve("127.0.0.1", port, lambda: ())
     with pytest.raises(OSError, match="in use"):
-        serve("127.0.0.1", port, lambda: None)
+        serve("127.0.0.1", port, lambda: ())
     stop()
-    serve("127.0.0.1", port, lambda: None)()
+    serve("127.0.0.1", port, lambda: ())()

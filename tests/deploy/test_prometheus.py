@@ -9,14 +9,16 @@ import pytest
 import yaml
 from prometheus_client.core import Metric
 
-from agent.prometheus import families
+from agent.prometheus import families, standing_families
+from agent.standing.ledger import Standing
 from probes.contract.events import Heartbeat, SpoolHealth
 from tests.collector.test_metrics_documented import documented
 from tests.deploy.unit import ROOT, program
 
 PROMETHEUS = ROOT / "deploy" / "prometheus"
 RULES = PROMETHEUS / "mailcanary.rules.yml"
-TESTS = PROMETHEUS / "tests" / "mailcanary.test.yml"
+STANDALONE = PROMETHEUS / "mailcanary-standalone.rules.yml"
+FILES = (RULES, STANDALONE)
 
 BEAT = Heartbeat(
     agent="sfo",
@@ -32,9 +34,17 @@ BEAT = Heartbeat(
 )
 
 
-def _rules() -> list[dict[str, Any]]:
+def _tests(rules: Path) -> Path:
+    """The tests of a file of rules."""
+    return PROMETHEUS / "tests" / rules.name.replace(".rules.", ".test.")
+
+
+def _rules(*files: Path) -> list[dict[str, Any]]:
     return [
-        rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]
+        rule
+        for file in files or FILES
+        for group in yaml.safe_load(file.read_text())["groups"]
+        for rule in group["rules"]
     ]
 
 
@@ -52,21 +62,24 @@ def _exposed(family: Metric) -> str:
     return family.name + {"counter": "_total", "info": "_info"}.get(family.type, "")
 
 
-def test_promtool_accepts_the_rules() -> None:
-    _promtool("check", "rules", RULES)
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_promtool_accepts_the_rules(file: Path) -> None:
+    _promtool("check", "rules", file)
 
 
 def test_promtool_accepts_the_scrape_configuration() -> None:
     _promtool("check", "config", "--syntax-only", PROMETHEUS / "prometheus.yml")
 
 
-def test_the_alerts_fire_when_they_should_and_only_then() -> None:
-    _promtool("test", "rules", TESTS)
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_the_alerts_fire_when_they_should_and_only_then(file: Path) -> None:
+    _promtool("test", "rules", _tests(file))
 
 
 @pytest.mark.parametrize("rule", _rules(), ids=lambda rule: rule.get("alert") or rule["record"])
 def test_a_rule_asks_for_metrics_that_there_are(rule: dict[str, Any]) -> None:
-    known = documented().keys() | {_exposed(family) for family in families(BEAT)}
+    agents = [*families(BEAT), *standing_families(Standing())]
+    known = documented().keys() | {_exposed(family) for family in agents}
     known |= {other["record"] for other in RECORDED}
     asked = re.findall(r"[a-z_:]*\bmailcanary_[a-z0-9_:]+", re.sub(r'"[^"]*"', "", rule["expr"]))
     assert asked or "up{" in rule["expr"]
@@ -84,12 +97,25 @@ def test_an_alert_says_how_bad_it_is_and_what_to_do(alert: dict[str, Any]) -> No
 
 
 def test_every_alert_is_shown_to_fire() -> None:
-    told = TESTS.read_text()
+    told = "".join(_tests(file).read_text() for file in FILES)
     assert [alert["alert"] for alert in ALERTS if f'alertname="{alert["alert"]}"' not in told] == []
 
 
-def test_the_rules_know_the_collector_by_the_name_of_its_job() -> None:
-    scrape = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
+def test_no_alert_has_the_name_of_another() -> None:
+    names = [alert["alert"] for alert in ALERTS]
+    assert len(names) == len(set(names))
+
+
+def test_the_rules_know_collector_and_agents_by_the_names_of_their_jobs() -> None:
+    text = (PROMETHEUS / "prometheus.yml").read_text()
+    scrape = yaml.safe_load(text)
     jobs = {job["job_name"] for job in scrape["scrape_configs"]}
-    assert set(re.findall(r'job="([^"]+)"', RULES.read_text())) <= jobs
+    assert {job for file in FILES for job in re.findall(r'job="([^"]+)"', file.read_text())} <= jobs
     assert scrape["rule_files"] == [RULES.name]
+    assert f"  # - {STANDALONE.name}\n" in text
+
+
+def test_what_agents_find_about_mail_is_left_to_a_collector_where_there_is_one() -> None:
+    asked = "".join(rule["expr"] for rule in _rules(RULES))
+    assert "agent_relay_" not in asked
+    assert "collector" not in "".join(rule["expr"] for rule in _rules(STANDALONE))
