@@ -10,6 +10,7 @@ command line, the configuration, the policy.
 
 import contextlib
 import importlib
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -380,6 +381,7 @@ def main(args: list[str] | None = None) -> Any:
     """Run the command line; errors that mailcanary foresees are one clear text, no traceback."""
     from probes.contract.errors import MailcanaryError
 
+    _open_standard_files()
     given = sys.argv[1:] if args is None else args
     if "--nagios" in given:
         _as_plugin(given)
@@ -388,6 +390,19 @@ def main(args: list[str] | None = None) -> Any:
     except MailcanaryError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(error.exit_code)
+
+
+def _open_standard_files() -> None:
+    """Open what this process was started without: else a socket would get the number, and uvloop,
+    which takes no socket for one, would end the process."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest free number is the one that is missing.
+            os.open(os.devnull, os.O_RDWR)
+            if getattr(sys, name) is None:
+                setattr(sys, name, os.fdopen(number, "w" if number else "r"))
 
 
 def _as_plugin(args: list[str]) -> NoReturn:
@@ -400,8 +415,13 @@ def _as_plugin(args: list[str]) -> NoReturn:
         # Not standalone, it gives the command's exit code and raises what it would have printed.
         code = app(args, standalone_mode=False)
     except BaseException as error:  # noqa: BLE001 - a monitoring system reads the one line
-        sys.stdout.write(f"MAIL UNKNOWN - {_in_one_line(error)}\n")
-        sys.exit(_NAGIOS_UNKNOWN)
+        with contextlib.suppress(OSError):
+            sys.stdout.write(f"MAIL UNKNOWN - {_in_one_line(error)}\n")
+            sys.stdout.flush()
+            sys.exit(_NAGIOS_UNKNOWN)
+        # Nobody reads it: then the exit code is all there is to say, which a second try at the
+        # very end would spoil.
+        os._exit(_NAGIOS_UNKNOWN)
     told = {"--help", "-h", "--version", "-V"}.intersection(args)
     sys.exit(_NAGIOS_UNKNOWN if told or not isinstance(code, int) else code)
 

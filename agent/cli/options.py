@@ -1,5 +1,7 @@
 """Options that several of the agent's commands take, and how a wrong one is told: by its name."""
 
+import os
+import stat
 from pathlib import Path
 from typing import Annotated
 
@@ -35,14 +37,18 @@ def readable(path: Path, option: str) -> Path:
     Raises:
         typer.BadParameter: it is missing, no file, or not to be read by this user.
     """
+    allowed = "a readable file"
     try:
-        with path.open("rb"):
-            return path
-    except IsADirectoryError:
-        raise refused(option, f"the directory {path}", "a file") from None
+        # Not opened: what is behind a file that is none, a pipe, say, may take its time.
+        if stat.S_ISDIR(path.stat().st_mode):
+            raise refused(option, f"the directory {path}", allowed)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise refused(option, f"{path}: {reason}", "a readable file") from None
+        raise refused(
+            option, f"{path}: {(error.strerror or str(error)).lower()}", allowed
+        ) from None
+    if not os.access(path, os.R_OK):
+        raise refused(option, f"{path}: permission denied", allowed)
+    return path
 
 
 def _config(path: Path | None) -> Path | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli.options import AgentName, ConfigFile, PolicyFile, refused, seconds
+from agent.cli.output import to_stdout
 
 if TYPE_CHECKING:
     from agent.assignment import Assignment
@@ -74,7 +75,7 @@ Version = Annotated[
 
 
 @dataclass(frozen=True, slots=True)
-class _Times:
+class Times:
     """``limit_s`` is for all of it, from the start of the process; ``wait_s`` as asked for."""
 
     limit_s: float | None
@@ -87,13 +88,11 @@ class _Times:
         wait_s = deadline_s + _AFTERWARDS_S
         return wait_s if self.limit_s is None else min(wait_s, _longest_wait(self.limit_s))
 
-    def left(self, wait_s: float) -> float:
-        """What there is of that after a start that was too slow."""
-        from agent.shot.fire import age_s
-
+    def left(self, wait_s: float, age_s: float) -> float:
+        """What there is of that when the process is ``age_s`` old: its start may be slow."""
         if self.limit_s is None:
             return wait_s
-        return max(0.0, min(wait_s, self.limit_s - age_s() - _TO_SAY_IT_S))
+        return max(0.0, min(wait_s, self.limit_s - age_s - _TO_SAY_IT_S))
 
 
 def _longest_wait(limit_s: float) -> float:
@@ -101,7 +100,12 @@ def _longest_wait(limit_s: float) -> float:
     return limit_s - min(_RESERVE_S, limit_s * _RESERVE)
 
 
-def _times(wait: str | None, timeout: str | None, *, nagios: bool) -> _Times:
+def times(wait: str | None, timeout: str | None, *, nagios: bool) -> Times:
+    """The times that the options ask for.
+
+    Raises:
+        typer.BadParameter: they are none, or the limit leaves no room for the wait.
+    """
     limit_s = NAGIOS_S if nagios else None
     if timeout is not None:
         limit_s = seconds(timeout, "--timeout", 1.0, _LONGEST_S)
@@ -109,7 +113,7 @@ def _times(wait: str | None, timeout: str | None, *, nagios: bool) -> _Times:
     if limit_s is not None and wait_s is not None and wait_s > _longest_wait(limit_s):
         allowed = f"at most {_longest_wait(limit_s):g} s, which is what --timeout leaves of its"
         raise refused("--wait", f"{wait_s:g} s", f"{allowed} {limit_s:g} s")
-    return _Times(limit_s, wait_s)
+    return Times(limit_s, wait_s)
 
 
 def _range(text: str | None, option: str) -> "Range | None":
@@ -205,7 +209,7 @@ class _Run:
     """One run of the command; ``begun`` once there is something to say of canaries."""
 
     wanted: _Wanted
-    times: _Times
+    times: Times
     ranges: "tuple[Range | None, Range | None]"
     as_json: bool
     nagios: bool
@@ -223,7 +227,7 @@ class _Run:
         left_s = None if limit_s is None else limit_s - age_s()
         with limited(left_s, self._at_limit, _UNKNOWN if self.nagios else 1) as saying:
             shot, thresholds = self._fire()
-            with saying:
+            with saying, to_stdout():
                 code = self._say(shot, thresholds)
         return _INTERRUPTED if shot.cut and not self.nagios else code
 
@@ -233,7 +237,7 @@ class _Run:
         from rich.console import Console
 
         from agent import logs
-        from agent.shot.fire import fire
+        from agent.shot.fire import age_s, fire
         from agent.shot.shoot import Watch
         from agent.shot.thresholds import Thresholds
 
@@ -248,7 +252,7 @@ class _Run:
         waiting = console.is_terminal and not self.as_json and not self.nagios
         text = f"{len(assignment.paths)} canaries: waiting for at most {wait_s:g} s"
         with console.status(text) if waiting else nullcontext():
-            return fire(assignment, policy, watch, self.times.left(wait_s)), thresholds
+            return fire(assignment, policy, watch, self.times.left(wait_s, age_s())), thresholds
 
     def _say(self, shot: "Shot", thresholds: "Thresholds") -> int:
         """Print the result; gives the exit code."""
@@ -294,9 +298,9 @@ def probe(
     them. Exit code 0 when all came home, 1 when not; with --nagios a Nagios plugin's.
     """
     if as_json and nagios:
-        raise refused("--json", "it beside --nagios", "one of the two")
-    times = _times(wait, timeout, nagios=nagios)
+        raise refused("--json", "--nagios beside it", "one of the two")
+    limits = times(wait, timeout, nagios=nagios)
     ranges = _range(warning, "--warning"), _range(critical, "--critical")
     _check_order(*ranges)
     wanted = _Wanted(config, policy, name, relay or [], mailbox or [])
-    raise typer.Exit(_Run(wanted, times, ranges, as_json=as_json, nagios=nagios).code())
+    raise typer.Exit(_Run(wanted, limits, ranges, as_json=as_json, nagios=nagios).code())

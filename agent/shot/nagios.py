@@ -5,12 +5,13 @@ as ``s``, exit 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN, what does not fit into th
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
 from agent.shot.shoot import Flown, Shot
 from agent.shot.thresholds import Thresholds
-from agent.shot.words import in_brief, unread, why
+from agent.shot.words import STARTING, in_brief, unread, waits_unread, why
 from probes.contract.events import MailboxHealth
 from probes.contract.outcome import Outcome, Verdict
 
@@ -37,8 +38,8 @@ class Judged:
 
     state: State
     paths: tuple[tuple[State, Flown], ...]
-    blind: tuple[tuple[str, MailboxHealth], ...]
-    """Mailboxes of which a part is not read: a canary could lie there unseen."""
+    blind: Mapping[str, MailboxHealth]
+    """Mailboxes of which a part is not read: a canary may lie there unseen."""
 
     @property
     def home(self) -> int:
@@ -55,11 +56,13 @@ class Judged:
 def judge(shot: Shot, thresholds: Thresholds) -> Judged:
     """What the shot says of its paths."""
     paths = tuple((_judge(flown, shot, thresholds), flown) for flown in shot.flown)
-    blind = tuple(
-        (name, health)
-        for name, health in sorted(shot.mailboxes.items())
-        if health.state not in ("ok", "starting")
-    )
+    waiting = {flown.path.mailbox for flown in shot.flown if waits_unread(flown, shot)}
+    blind = {
+        name: found
+        for name in sorted({*shot.mailboxes, *waiting})
+        for found in [shot.mailboxes.get(name, STARTING)]
+        if name in waiting or found.state not in ("ok", "starting")
+    }
     states = [state for state, _ in paths] + [State.WARNING] * bool(blind)
     return Judged(max(states, key=_ORDER.index, default=State.UNKNOWN), paths, blind)
 
@@ -77,16 +80,12 @@ def _judge(flown: Flown, shot: Shot, thresholds: Thresholds) -> State:
         lo_s, hi_s = (0.0, 0.0) if delay is None else (delay.lo, delay.hi)
         return _by_delay(flown, thresholds, lo_s, hi_s) or _by_manner(verdict)
     if verdict.outcome is Outcome.PENDING:
-        if not flown.begun or not _read(shot.mailboxes.get(flown.path.mailbox)):
+        if not flown.begun or waits_unread(flown, shot):
             return State.UNKNOWN
         return _by_delay(flown, thresholds, shot.waited_s, math.inf, at_least=True) or State.UNKNOWN
     if verdict.outcome in (Outcome.UNSENT, Outcome.UNKNOWN):
         return State.UNKNOWN
     return State.CRITICAL
-
-
-def _read(mailbox: MailboxHealth | None) -> bool:
-    return mailbox is not None and mailbox.state == "ok"
 
 
 def _by_delay(
@@ -119,7 +118,7 @@ def summary(judged: Judged, shot: Shot, columns: int | None = LINE) -> str:
         count += f", the slowest after {slowest:.3g} s"
     line = f"MAIL {judged.state.name} - {f'{shot.cut}, ' if shot.cut else ''}{count}"
     said = in_brief([flown for _, flown in judged.bad], shot)
-    said += [f"mailbox {name} {health.state}" for name, health in judged.blind]
+    said += [f"mailbox {name} {found.state}" for name, found in judged.blind.items()]
     more = "; more below"
     for index, part in enumerate(said):
         after = len(more) if index + 1 < len(said) else 0
@@ -130,9 +129,16 @@ def summary(judged: Judged, shot: Shot, columns: int | None = LINE) -> str:
 
 
 def details(judged: Judged, shot: Shot) -> list[str]:
-    """A line for each path that is not OK, and for each mailbox that is not read whole."""
-    lines = [f"{f.path.relay} to {f.path.mailbox}: {why(f, shot)}" for _, f in judged.bad]
-    return lines + [f"mailbox {name} {unread(health)}" for name, health in judged.blind]
+    """A line for each path that is not OK, and for each mailbox that is not read whole.
+
+    One for a mailbox that is not read stands for all canaries that may lie there.
+    """
+    lines = [
+        f"{flown.path.relay} to {flown.path.mailbox}: {why(flown, shot)}"
+        for _, flown in judged.bad
+        if not waits_unread(flown, shot)
+    ]
+    return lines + [unread(name, found, shot) for name, found in judged.blind.items()]
 
 
 def _clean(text: str) -> str:

@@ -10,9 +10,24 @@ _NAMED = 3
 """Relays, mailboxes or paths that are named in a summary; more are counted."""
 
 
-def unread(health: MailboxHealth) -> str:
+STARTING = MailboxHealth(state="starting", watermark_ns=None)
+
+
+def health(flown: Flown, shot: Shot) -> MailboxHealth:
+    """How the reading of the canary's mailbox goes."""
+    return shot.mailboxes.get(flown.path.mailbox, STARTING)
+
+
+def waits_unread(flown: Flown, shot: Shot) -> bool:
+    """Whether nothing can be told of a canary but that its mailbox is not being read."""
+    waits = flown.begun and flown.verdict.outcome is Outcome.PENDING
+    return waits and health(flown, shot).state != "ok"
+
+
+def unread(name: str, found: MailboxHealth, shot: Shot) -> str:
     """In what state a mailbox is that is not read, and why."""
-    return f"{health.state}: {health.detail or 'not read yet'}"
+    detail = found.detail or f"not read within {shot.waited_s:.3g} s"
+    return f"mailbox {name} {found.state}: {detail}"
 
 
 def why(flown: Flown, shot: Shot) -> str:
@@ -32,9 +47,8 @@ def _why(flown: Flown, shot: Shot) -> str:
         return f"{verdict.outcome} at {submission.detail}"
     if not flown.begun:
         return "not sent: nothing of it was on the disk when the wait was over"
-    mailbox = shot.mailboxes.get(flown.path.mailbox)
-    if mailbox is None or mailbox.state != "ok":
-        return f"mailbox {'starting: not read yet' if mailbox is None else unread(mailbox)}"
+    if waits_unread(flown, shot):
+        return unread(flown.path.mailbox, health(flown, shot), shot)
     waited = f"after {shot.waited_s:.3g} s"
     if submission is None:
         # Nothing was accepted yet, as far as anybody knows.
@@ -47,7 +61,7 @@ def _extras(flown: Flown) -> list[str]:
     return [word for word, found in said if found]
 
 
-def _word(flown: Flown, shot: Shot) -> str:
+def _word(flown: Flown) -> str:
     """What is wrong, in a word or two: canaries of the same word are told together."""
     verdict, submission = flown.verdict, flown.submission
     if flown.home:
@@ -59,17 +73,19 @@ def _word(flown: Flown, shot: Shot) -> str:
         return verdict.outcome if plain else f"{verdict.outcome} at {stage}"
     if not flown.begun:
         return "not sent"
-    mailbox = shot.mailboxes.get(flown.path.mailbox)
-    if mailbox is None or mailbox.state != "ok":
-        return "mailbox not read"
     return "still being sent" if submission is None else "not seen"
 
 
 def in_brief(bad: Sequence[Flown], shot: Shot) -> list[str]:
-    """What is wrong with which, in a few words for each fault; ``bad`` is the worst first."""
+    """What is wrong with which, in a few words for each fault; ``bad`` is the worst first.
+
+    Those of which nothing can be told are left to what there is to say of their mailboxes.
+    """
     alike: dict[str, list[Flown]] = {}
     for flown in bad:
-        alike.setdefault(_word(flown, shot), []).append(flown)
+        if waits_unread(flown, shot):
+            continue
+        alike.setdefault(_word(flown), []).append(flown)
     return [f"{_subject(found, shot.flown)} {word}" for word, found in alike.items()]
 
 

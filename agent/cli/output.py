@@ -1,0 +1,30 @@
+"""Writing a command's result to standard output, which may not take it."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+
+from probes.contract.errors import MailcanaryError
+
+
+@contextlib.contextmanager
+def to_stdout() -> Iterator[None]:
+    """For what prints a result: it is out, or there is an error, when this ends.
+
+    Raises:
+        MailcanaryError: standard output does not take it; a disk may be full. A reader that has
+            gone is no error of anybody's: that stays a ``BrokenPipeError``, which ends a command.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        # What is left in the buffer would be tried again, and fail again, at the very end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        reason = (error.strerror or str(error)).lower()
+        raise MailcanaryError(
+            f"standard output: found {reason}, allowed is one that takes what is written"
+        ) from None
