@@ -7,7 +7,7 @@ import structlog
 
 from agent.events_file import EventsOut
 from agent.spool.store import Record, Store
-from agent.spool.writer import Spool
+from agent.spool.writer import CanWait, Spool
 from probes.contract.errors import SpoolError
 
 log = structlog.get_logger(__name__)
@@ -23,6 +23,7 @@ class Outlet:
         self._spool = spool
         self._out = out
         self._sent: int | None = None
+        self._behind = False
         self._writing: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -32,8 +33,10 @@ class Outlet:
             SpoolError: one side failed; the next run resumes where the other side stands.
         """
         while True:
-            await self.drain()
-            await asyncio.sleep(_POLL_S)
+            # What comes during the write goes with the next round: to ask for it at once would be a
+            # commit and a write more for a few events.
+            if await self._move() < _BATCH:
+                await asyncio.sleep(_POLL_S)
 
     async def drain(self) -> None:
         """Move all that is there now.
@@ -41,10 +44,18 @@ class Outlet:
         Raises:
             SpoolError: as :meth:`run`.
         """
+        while await self._move():
+            pass
+
+    async def _move(self) -> int:
+        """Move one batch; gives how many events it was."""
         await self._settle()
-        while records := await self._next():
+        records = await self._next()
+        if records:
             self._writing = asyncio.create_task(self._write(records))
             await self._settle()
+        self._behind = len(records) == _BATCH
+        return len(records)
 
     async def _settle(self) -> None:
         """Wait for the write under way.
@@ -76,4 +87,4 @@ class Outlet:
                 store.mark_shipped(sent)
             return store.read_after(max(sent, store.shipped()), _BATCH)
 
-        return await self._spool.run(advance)
+        return await self._spool.run(advance if self._behind else CanWait(advance))

@@ -4,15 +4,18 @@ import asyncio
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 from agent.events_file import EventsFile
 from agent.outlet import Outlet
 from agent.spool.store import Depth, Record, Store
-from agent.spool.writer import SpoolWriter
+from agent.spool.writer import CanWait, Operation, SpoolWriter
 from probes.contract.errors import SpoolError
 from probes.contract.events import Tick
+
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -51,6 +54,20 @@ class Taker:
         """Nothing to close."""
 
 
+class Patient:
+    """A spool that notes which of its operations could wait for company."""
+
+    def __init__(self, spool: SpoolWriter) -> None:
+        self._spool = spool
+        self.epoch = spool.epoch
+        self.could_wait: list[bool] = []
+
+    async def run(self, operation: Operation[T]) -> T:
+        """As the spool's own."""
+        self.could_wait.append(isinstance(operation, CanWait))
+        return await self._spool.run(operation)
+
+
 async def write(spool: SpoolWriter, count: int) -> None:
     """Put events into the spool."""
 
@@ -74,6 +91,13 @@ async def test_all_events_go_out_in_order_and_leave_the_spool(spool: SpoolWriter
     assert taker.begun == 3
     now = await depth(spool)
     assert (now.rows, now.shipped, now.dropped) == (0, 2500, 0)
+
+
+async def test_it_waits_for_company_unless_it_is_behind(spool: SpoolWriter) -> None:
+    await write(spool, 2500)
+    patient = Patient(spool)
+    await Outlet(patient, Taker()).drain()
+    assert patient.could_wait == [True, False, False, True]
 
 
 async def test_an_empty_spool_writes_nothing(spool: SpoolWriter) -> None:
