@@ -1,10 +1,8 @@
 """What is said between connection and final dot, phase by phase."""
 
 import re
-import socket
 import ssl
 from collections.abc import Awaitable, Callable, Container
-from functools import partial
 
 from aiosmtplib import SMTPResponse, SMTPResponseException, SMTPServerDisconnected
 from aiosmtplib.esmtp import parse_esmtp_extensions
@@ -53,25 +51,20 @@ class Conversation:
         self._wall_ns = wall_ns
         self._credentials = credentials
 
-    async def submit(
-        self, sock: socket.socket, mail: Mail, on_data_sent: Callable[[], None] | None
-    ) -> Reply:
+    async def submit(self, mail: Mail, on_data_sent: Callable[[], None] | None) -> Reply:
         """All phases from banner (or implicit TLS) to acceptance; the reply to the final dot."""
-        await self.introduce(sock)
+        await self.introduce()
         content = syntax.normalise(mail.content)
         await self._envelope(mail, len(content))
         return await self._content(syntax.transmitted(content), on_data_sent)
 
-    async def introduce(self, sock: socket.socket) -> Reply:
+    async def introduce(self) -> Reply:
         """The phases from banner (or implicit TLS) to AUTH, as wanted; the relay's banner."""
         limits = self._target.timeouts
         if self._target.tls is RelayTls.IMPLICIT:
             self._phases.begin(Stage.TLS, limits.command)
-            # The socket is TLS's from the start: a plain banner must not be read in between.
-            await self._handshake(partial(self._wire.open_tls, sock))
+            await self._handshake(self._wire.open_tls)
             self._phases.end()
-        else:
-            await self._wire.open(sock)
 
         self._phases.begin(Stage.BANNER, limits.banner)
         response = await self._read()

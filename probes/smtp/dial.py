@@ -1,12 +1,12 @@
 """From a host name to a TCP connection: every address in turn, each failure kept."""
 
-import asyncio
 import errno
 import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from ipaddress import IPv4Address, IPv6Address
+from typing import TypeVar
 
 from probes.contract.events import Attempt
 from probes.contract.stages import Reason, Result
@@ -15,6 +15,7 @@ from probes.resolver import Lookups, OwnFaultError, literal
 from probes.smtp.model import SmtpTarget, SubmissionError
 from probes.smtp.stalls import Patience
 
+T = TypeVar("T")
 Resolve = Callable[[str, int, int], Awaitable[Sequence[Endpoint]]]
 """From host, port and family (``AF_UNSPEC`` for any) to endpoints, in the order to try them.
 
@@ -140,11 +141,11 @@ async def find(
 
 async def connect(
     endpoints: Sequence[Endpoint],
-    source: IPv4Address | IPv6Address | None,
+    open_one: Callable[[Endpoint], Awaitable[T]],
     limit: float,
     monotonic: Callable[[], float],
     attempts: list[Attempt],
-) -> socket.socket:
+) -> T:
     """The first connection that comes about, the endpoints tried in order (RFC 5321 section 5.1).
 
     ``limit`` is in seconds and per address; time for which the loop stands still is not counted.
@@ -157,7 +158,7 @@ async def connect(
         began = monotonic()
         try:
             async with Patience(limit):
-                return await _connect_one(endpoint, source)
+                return await open_one(endpoint)
         except TimeoutError as error:
             # The kernel's own timeout has an errno, ours has none.
             text = _words(error) if error.errno else f"timed out after {limit:g} s"
@@ -166,23 +167,6 @@ async def connect(
             reason, text = connect_reason(error), _words(error)
         attempts.append(Attempt(endpoint.sockaddr[0], reason, text, monotonic() - began))
     raise _nowhere(attempts)
-
-
-async def _connect_one(
-    endpoint: Endpoint, source: IPv4Address | IPv6Address | None
-) -> socket.socket:
-    sock = socket.socket(endpoint.family, socket.SOCK_STREAM)
-    try:
-        sock.setblocking(False)
-        # Two small writes in a row must not wait for an acknowledgement: that is measured as delay.
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if source is not None:
-            sock.bind((str(source), 0))
-        await asyncio.get_running_loop().sock_connect(sock, endpoint.sockaddr)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
 
 
 def _nowhere(attempts: Sequence[Attempt]) -> SubmissionError:

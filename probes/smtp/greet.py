@@ -46,7 +46,7 @@ async def greet(
     """
     report, talk = await attempt(
         target,
-        lambda talk, sock: talk.introduce(sock),
+        lambda talk: talk.introduce(),
         monotonic=monotonic,
         wall_ns=wall_ns,
         resolve=resolve,

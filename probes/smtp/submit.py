@@ -1,7 +1,5 @@
 """One canary, one connection, one attempt."""
 
-import asyncio
-import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable
@@ -70,7 +68,7 @@ async def send(
     """
     report, _ = await attempt(
         target,
-        lambda talk, sock: talk.submit(sock, mail, on_data_sent),
+        lambda talk: talk.submit(mail, on_data_sent),
         monotonic=monotonic,
         wall_ns=wall_ns,
         resolve=resolve,
@@ -80,7 +78,7 @@ async def send(
 
 async def attempt(
     target: SmtpTarget,
-    say: Callable[[Conversation, socket.socket], Awaitable[Reply]],
+    say: Callable[[Conversation], Awaitable[Reply]],
     *,
     monotonic: Callable[[], float],
     wall_ns: Callable[[], int],
@@ -101,11 +99,10 @@ async def attempt(
     try:
         async with phases:
             try:
-                sock = await _connect(target, known, phases, monotonic, resolve)
-                wire = known.wire = Wire(asyncio.get_running_loop())
+                wire = await _connect(target, known, phases, monotonic, resolve)
                 talk = Conversation(wire, target, phases, context, credentials, wall_ns)
                 known.conversation = talk
-                known.outcome = await say(talk, sock)
+                known.outcome = await say(talk)
             except SubmissionError as failure:
                 phases.end()
                 known.outcome = _whose(failure, phases)
@@ -146,17 +143,22 @@ async def _connect(
     phases: Phases,
     monotonic: Callable[[], float],
     resolve: dial.Resolve,
-) -> socket.socket:
+) -> Wire:
     """Resolve and connect, each timed."""
     limit = target.timeouts.connect
     phases.begin(Stage.RESOLVE, limit)
     endpoints = await dial.find(target.host, target.port, target.source_address, resolve)
     phases.end()
 
+    bare = target.tls is RelayTls.IMPLICIT
     phases.begin(Stage.CONNECT, None)  # the limit is per address
     try:
-        sock = await dial.connect(
-            endpoints, target.source_address, limit, monotonic, known.attempts
+        wire = known.wire = await dial.connect(
+            endpoints,
+            lambda endpoint: Wire.dial(endpoint, target.source_address, bare=bare),
+            limit,
+            monotonic,
+            known.attempts,
         )
     except SubmissionError as failure:
         ours = _own_up(known.attempts, limit, phases.standing_s())
@@ -166,13 +168,9 @@ async def _connect(
     _own_up(known.attempts, limit, phases.standing_s())
     phases.end()
 
-    known.source = sock.getsockname()[0]
-    try:
-        known.peer = sock.getpeername()[0]
-    except OSError:
-        # Reset already: the banner phase will say so.
-        known.peer = endpoints[len(known.attempts)].sockaddr[0]
-    return sock
+    known.source = wire.source
+    known.peer = wire.peer or endpoints[len(known.attempts)].sockaddr[0]
+    return wire
 
 
 def _stood_still(limit: float) -> SubmissionError:

@@ -4,12 +4,19 @@ import asyncio
 import re
 import socket
 import ssl
-from typing import cast
+from collections.abc import Callable
+from contextlib import suppress
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any, Self, cast
 
 from aiosmtplib import SMTPResponse, SMTPServerDisconnected
 from aiosmtplib.protocol import MAX_RESPONSE_LENGTH, SMTPProtocol
 
 from probes import transports
+from probes.resolver import Endpoint
+
+Source = IPv4Address | IPv6Address | None
+"""The address to connect from; ``None`` leaves it to the system."""
 
 _STRAY_LIMIT = 512
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
@@ -31,14 +38,63 @@ class Wire(SMTPProtocol):
     aiosmtplib drops what the server says unasked between two commands, and takes what it says
     unasked in one packet with a reply for the reply to the *next* command, so that a refusal
     could be read as an acceptance. Here both are kept for :meth:`unasked`.
+
+    ``source`` and ``peer`` are the addresses of its two ends, as far as the system tells them.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
         self.lost: Exception | None = None
+        self.source: str | None = None
+        self.peer: str | None = None
+        self._bare: socket.socket | None = None
         self._stray = b""
         self._held = bytearray()
         self._begun = b""
+
+    @classmethod
+    async def dial(cls, endpoint: Endpoint, source: Source, *, bare: bool) -> Self:
+        """Connect. A ``bare`` connection begins with :meth:`open_tls`: until then nobody reads it.
+
+        Raises:
+            OSError: there is no connection.
+        """
+        wire = cls(asyncio.get_running_loop())
+        here = None if source is None else (str(source), 0)
+        await (wire._connect_bare if bare else wire._connect)(endpoint, here)
+        return wire
+
+    async def _connect(self, endpoint: Endpoint, here: tuple[str, int] | None) -> None:
+        host, port = endpoint.sockaddr[:2]
+        # Handing a connected socket to the loop costs twice as much.
+        transport, _ = await self._loop.create_connection(
+            lambda: self, host, port, family=endpoint.family, local_addr=here
+        )
+        self._note_ends(
+            lambda: transport.get_extra_info("sockname"),
+            lambda: transport.get_extra_info("peername"),
+        )
+
+    async def _connect_bare(self, endpoint: Endpoint, here: tuple[str, int] | None) -> None:
+        sock = socket.socket(endpoint.family, socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)
+            # Two small writes in a row must not wait for an acknowledgement, which counts as delay.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if here is not None:
+                sock.bind(here)
+            await self._loop.sock_connect(sock, endpoint.sockaddr)
+        except BaseException:
+            sock.close()
+            raise
+        self._bare = sock
+        self._note_ends(sock.getsockname, sock.getpeername)
+
+    def _note_ends(self, here: Callable[[], Any], there: Callable[[], Any]) -> None:
+        # A connection that was reset already has no ends: the banner's stage will say so.
+        with suppress(OSError, TypeError):
+            self.source = here()[0]
+            self.peer = there()[0]
 
     def data_received(self, data: bytes) -> None:
         """Take a reply that is waited for; set aside what is not."""
@@ -116,18 +172,13 @@ class Wire(SMTPProtocol):
             self._response_pending = False
             self._response_waiter = None if self.transport is None else self._loop.create_future()
 
-    async def open(self, sock: socket.socket) -> None:
-        """Take over a connected socket."""
-        await self._loop.create_connection(lambda: self, sock=sock)
-
-    async def open_tls(
-        self, sock: socket.socket, context: ssl.SSLContext, host: str, limit: float
-    ) -> ssl.SSLObject:
-        """Take over a connected socket and begin with TLS, with ``host`` as server name.
+    async def open_tls(self, context: ssl.SSLContext, host: str, limit: float) -> ssl.SSLObject:
+        """Begin a bare connection with TLS, with ``host`` as server name.
 
         Raises:
             OSError: when the handshake fails; ``ssl.SSLError`` and ``ConnectionError`` are ones.
         """
+        sock, self._bare = self._bare, None
         secure, _ = await self._loop.create_connection(
             lambda: self,
             sock=sock,
@@ -156,6 +207,8 @@ class Wire(SMTPProtocol):
 
     def hang_up(self, *, cleanly: bool) -> None:
         """Close now; ``cleanly`` first says so to a TLS peer, without waiting for its answer."""
+        if self._bare is not None:
+            self._bare.close()
         transport = cast("asyncio.Transport | None", self.transport)
         if transport is not None:
             if cleanly:
