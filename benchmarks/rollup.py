@@ -88,75 +88,82 @@ def document() -> dict[str, object]:
     }
 
 
-def _life(number: int, path: Path) -> Iterator[tuple[int, Event]]:
+def _intent(number: int, path: Path) -> Intent:
     at_ns = T0_NS + number * NS_PER_S // PER_SECOND
-    canary = f"{number * 0x9E3779B97F4A7C15 & (1 << 64) - 1:032x}"
-    yield (
-        at_ns,
-        Intent(
-            canary=canary,
-            path=path,
-            stream_epoch="k3v9x0q2",
-            due_ns=at_ns,
-            at_ns=at_ns,
-            deadline_s=60.0,
-            loss_after_s=1800.0,
-            revision="r1",
-            path_seq=number // 1000 + 1,
-            mailbox_seq=number // 10 + 1,
-        ),
+    return Intent(
+        canary=f"{number * 0x9E3779B97F4A7C15 & (1 << 64) - 1:032x}",
+        path=path,
+        stream_epoch="k3v9x0q2",
+        due_ns=at_ns,
+        at_ns=at_ns,
+        deadline_s=60.0,
+        loss_after_s=1800.0,
+        revision="r1",
+        path_seq=number // 1000 + 1,
+        mailbox_seq=number // 10 + 1,
     )
-    yield (
-        at_ns + NS_PER_S // 5,
-        Submission(
-            canary=canary,
-            path=path,
-            sent_ns=at_ns,
-            at_ns=at_ns + NS_PER_S // 5,
-            result=Result.ACCEPTED,
-            phases=_PHASES,
-            peer="192.0.2.25:25",
-            queue_id="4ZkQ2v1x7Bz",
-        ),
+
+
+def _submission(sent: Intent) -> Submission:
+    return Submission(
+        canary=sent.canary,
+        path=sent.path,
+        sent_ns=sent.at_ns,
+        at_ns=sent.at_ns + NS_PER_S // 5,
+        result=Result.ACCEPTED,
+        phases=_PHASES,
+        peer="192.0.2.25:25",
+        queue_id="4ZkQ2v1x7Bz",
     )
-    if number % 50 == 0:
-        yield (
-            at_ns + 1810 * NS_PER_S,
-            Expiry(
-                canary=canary,
-                path=path,
-                at_ns=at_ns + 1810 * NS_PER_S,
-                lost=True,
-                watermark_ns=at_ns + 1805 * NS_PER_S,
-            ),
-        )
-        return
-    lo = 1.0 + number % 97 / 50
+
+
+def _expiry(sent: Intent) -> Expiry:
+    return Expiry(
+        canary=sent.canary,
+        path=sent.path,
+        at_ns=sent.at_ns + 1810 * NS_PER_S,
+        lost=True,
+        watermark_ns=sent.at_ns + 1805 * NS_PER_S,
+    )
+
+
+def _arrival(sent: Intent, lo: float, uid: int) -> Arrival:
     hops = [
         Hop(by=f"mx{n}.example", helo="relay", address="192.0.2.1", protocol="ESMTP", tls=None,
-            at_ns=at_ns, delay_s=0.1)
+            at_ns=sent.at_ns, delay_s=0.1)
         for n in range(2)
     ]  # fmt: skip
-    yield (
-        at_ns + int((lo + 0.1) * NS_PER_S),
-        Arrival(
-            canary=canary,
-            path=path,
-            stream_epoch="k3v9x0q2",
-            sent_ns=at_ns,
-            seen_ns=at_ns + int((lo + 0.1) * NS_PER_S),
-            delay=Interval(lo, lo + 0.05),
-            clock="boottime",
-            folder="INBOX",
-            junk=False,
-            uidvalidity=7,
-            uid=number + 1,
-            hops=hops,
-            carrier=Carrier(relay_as_planned=True, egress_as_planned=True),
-            path_seq=number // 1000 + 1,
-            mailbox_seq=number // 10 + 1,
-        ),
+    return Arrival(
+        canary=sent.canary,
+        path=sent.path,
+        stream_epoch=sent.stream_epoch,
+        sent_ns=sent.at_ns,
+        seen_ns=sent.at_ns + int((lo + 0.1) * NS_PER_S),
+        delay=Interval(lo, lo + 0.05),
+        clock="boottime",
+        folder="INBOX",
+        junk=False,
+        uidvalidity=7,
+        uid=uid,
+        hops=hops,
+        carrier=Carrier(relay_as_planned=True, egress_as_planned=True),
+        path_seq=sent.path_seq,
+        mailbox_seq=sent.mailbox_seq,
     )
+
+
+def _life(number: int, path: Path) -> Iterator[tuple[int, Event]]:
+    """A canary's events, each with its moment; one in fifty is lost."""
+    sent = _intent(number, path)
+    yield sent.at_ns, sent
+    submission = _submission(sent)
+    yield submission.at_ns, submission
+    if number % 50 == 0:
+        expiry = _expiry(sent)
+        yield expiry.at_ns, expiry
+    else:
+        arrival = _arrival(sent, 1.0 + number % 97 / 50, number + 1)
+        yield arrival.seen_ns, arrival
 
 
 def entries(canaries: int) -> list[Entry]:
