@@ -51,8 +51,8 @@ def readable(path: Path, option: str) -> Path:
     return path
 
 
-def _config(path: Path | None) -> Path | None:
-    # Without a value while the shell asks for completions.
+def config_file(path: Path | None) -> Path | None:
+    """Judges what --config names, if it names anything."""
     return None if path is None else readable(path, "--config")
 
 
@@ -64,7 +64,7 @@ ConfigFile = Annotated[
     Path,
     typer.Option(
         "--config",
-        callback=_config,
+        callback=config_file,
         help="The configuration; customers.d beside it is read too.",
     ),
 ]
