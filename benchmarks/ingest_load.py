@@ -70,11 +70,12 @@ async def send_all(load: Load) -> Sent:
     """Make the batches, then send them."""
     agents = sorted(load.listening.tokens)[: load.agents]
     each = -(-load.batches // load.agents)
-    made = {agent: bodies(agent, load.epoch, each, events_of(agent)) for agent in agents}
+    revision = load.listening.revision
+    made = {agent: bodies(agent, load.epoch, each, events_of(agent, revision)) for agent in agents}
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector) as session:
         sender = Sender(load, session)
-        start_s = time.monotonic()
+        start_s, used_s = time.monotonic(), time.process_time()
         async with asyncio.TaskGroup() as group:
             for number, agent in enumerate(agents):
                 due_s = [
@@ -84,9 +85,9 @@ async def send_all(load: Load) -> Sent:
                     for turn in range(each)
                 ]
                 group.create_task(sender.send(agent, made[agent], due_s))
-        seconds = time.monotonic() - start_s
+        seconds, cpu_s = time.monotonic() - start_s, time.process_time() - used_s
     size = sum(len(body) for many in made.values() for body in many)
-    return Sent(each * load.agents, size, seconds, sender.waits_s)
+    return Sent(each * load.agents, size, seconds, cpu_s, sender.waits_s)
 
 
 if __name__ == "__main__":
