@@ -82,6 +82,8 @@ class Standing:
         problems = [] if trouble is None else [trouble]
         if damaged:
             problems.append(f"{damaged} damaged segments were set aside; see docs/log.md")
+        if self.log is not None and self.log.health.journal_problem is not None:
+            problems.append(self.log.health.journal_problem)
         return Finding(ok=trouble is None, problems=problems, detail=detail)
 
     def of_consumers(self) -> Finding:

@@ -154,6 +154,11 @@ _LOG: Sequence[_Figure[LogFigures]] = (
         "Damaged files that were set aside and are still there",
         lambda log: len(log.health.damaged),
     ),
+    _Figure(
+        "journal_bytes",
+        "What its journals hold; more than 64 MiB when a reader or a full disk is in their way",
+        lambda log: log.health.journal_bytes,
+    ),
     _Figure("dead_letters", "Refused events that are kept", lambda log: log.bounds.dead_letters),
     _Figure("commits", "Commits since the start", lambda log: log.health.commits, counts=True),
     _Figure(

@@ -175,7 +175,7 @@ def test_a_log_that_takes_nothing_shows_in_health_and_metrics_before_the_next_lo
         looked_ns=1,
         up=True,
         bounds=Bounds(1, 9, 4096, 1, 0, 1),
-        health=LogHealth(None, 1, 9, 0, ("log/1.sqlite3.damaged-1",)),
+        health=LogHealth(None, 1, 9, 0, ("log/1.sqlite3.damaged-1",), 9, "a reader holds on"),
         missing={},
     )
 
@@ -187,6 +187,7 @@ def test_a_log_that_takes_nothing_shows_in_health_and_metrics_before_the_next_lo
     up, found = shown()
     assert (up, found.ok, found.problems[0]) == (False, False, "the disk is full")
     assert found.problems[1].startswith("1 damaged segments were set aside")
+    assert found.problems[2] == "a reader holds on"
     standing.write_failed(None)
     up, found = shown()
     assert (up, found.ok) == (True, True)

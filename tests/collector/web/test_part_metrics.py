@@ -24,7 +24,7 @@ LOG = LogFigures(
     looked_ns=2_500_000_000,
     up=True,
     bounds=Bounds(7, 99, 4096, 2, 6, 1_000_000_000),
-    health=LogHealth(None, 11, 93, 12, ("x.damaged-1",)),
+    health=LogHealth(None, 11, 93, 12, ("x.damaged-1",), 4096, None),
     missing={"lon": 8, "sfo": 0},
 )
 ROLLUP = ConsumerStatus("rollup", 90, 9, 1.5, 13, 14, 15, "broken", 16)
@@ -63,6 +63,7 @@ def test_every_figure_comes_out_under_its_name() -> None:
         "log_size_bytes": 4096,
         "log_segments": 2,
         "log_damaged_segments": 1,
+        "log_journal_bytes": 4096,
         "log_dead_letters": 6,
         "log_commits_total": 11,
         "log_appended_entries_total": 93,
