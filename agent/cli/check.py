@@ -11,6 +11,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from agent.cli.output import to_stdout
 from agent.settings_files import check_files, file_sets
 from probes.contract.config.models import Config
 from probes.contract.config.rates import Usage
@@ -116,10 +117,11 @@ def check(
         if checked.config is not None:
             summaries.append(summary(str(files_of_one.main), checked.config))
     report = Report(list(problems), list(warnings), summaries)
-    if as_json:
-        typer.echo(json.dumps(_as_json(report), ensure_ascii=False))
-    else:
-        _print(report)
+    with to_stdout():
+        if as_json:
+            typer.echo(json.dumps(_as_json(report), ensure_ascii=False))
+        else:
+            _print(report)
     if problems:
         raise typer.Exit(1)
 

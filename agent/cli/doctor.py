@@ -6,19 +6,8 @@ from typing import Annotated
 
 import typer
 
-
-def _timeout(text: str) -> float:
-    """Seconds: a bare number means them too, as long as it is one."""
-    from probes.contract.units import parse_duration_between
-
-    bare = text.replace(".", "", 1)
-    try:
-        with_unit = f"{text}s" if bare.isascii() and bare.isdigit() else text
-        return parse_duration_between(with_unit, 0.1, 300)
-    except ValueError:
-        allowed = "seconds from 0.1 to 300, such as 10 or 2.5s"
-        what = f"found {text!r}, allowed is {allowed}"
-        raise typer.BadParameter(what, param_hint="--timeout") from None
+from agent.cli.options import AgentName, seconds
+from agent.cli.output import to_stdout
 
 
 def doctor(
@@ -28,14 +17,7 @@ def doctor(
     policy: Annotated[
         Path | None, typer.Option("--policy", help="The policy; policy.yaml beside the config.")
     ] = None,
-    name: Annotated[
-        str | None,
-        typer.Option(
-            "--name",
-            envvar="MAILCANARY_AGENT",
-            help="Which of its agents this is; the only one if one.",
-        ),
-    ] = None,
+    name: AgentName = None,
     state: Annotated[
         Path, typer.Option("--state", help="Where the agent keeps spool and flights.")
     ] = Path("/var/lib/mailcanary"),
@@ -66,12 +48,13 @@ def doctor(
 
     console = Console(highlight=False)
     waiting = console.is_terminal and not as_json
-    limit_s = _timeout(timeout)
+    limit_s = seconds(timeout, "--timeout", 0.1, 300.0)
     with console.status("asking all servers") if waiting else nullcontext():
         diagnosis = diagnose(Request(config, policy, name, state, limit_s))
-    if as_json:
-        typer.echo(json.dumps(to_json(diagnosis), ensure_ascii=False))
-    else:
-        show(diagnosis, console, every=every)
+    with to_stdout():
+        if as_json:
+            typer.echo(json.dumps(to_json(diagnosis), ensure_ascii=False))
+        else:
+            show(diagnosis, console, every=every)
     if diagnosis.exit_code:
         raise typer.Exit(diagnosis.exit_code)

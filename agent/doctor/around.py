@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from agent.doctor.model import Findings
 from agent.doctor.names import NoAddressError, look_up
+from agent.doctor.rules import Rule
 from agent.policy.models import PolicyFile
 from agent.policy.secrets import Secrets
 from probes.contract.config.models import Timeouts
@@ -42,6 +43,15 @@ async def resolve(found: Findings, host: str, port: int, limit_s: float) -> list
     except NoAddressError as error:
         found.fail("dns", f"{host}: {error}", "check the name, and this host's resolver")
         return None
+
+
+def secret_failed(found: Findings, why: str, rule: Rule | None) -> None:
+    """The item ``secret``, which may not go there (then ``rule`` is missing), or cannot be read."""
+    if rule is None:
+        what = "put it into one of these places: one line of text that other users cannot read"
+    else:
+        what = "if it is meant to go there, add its line, which stands below, to the policy"
+    found.fail("secret", why, what, rule)
 
 
 def addresses(endpoints: list[Endpoint]) -> str:

@@ -12,7 +12,8 @@ from agent.doctor.examine import examine, tasks
 from agent.doctor.here import judge_clock, state_directory
 from agent.doctor.kernel_clock import kernel_clock, timesyncd_says_so
 from agent.doctor.model import Diagnosis, Findings
-from agent.policy.load import find_policy
+from agent.doctor.rules import indentation
+from agent.policy.load import DEFAULT_NAME, find_policy
 from agent.policy.models import Keys, PolicyFile, SigningKey
 from agent.policy.secrets import Secrets
 from agent.settings_files import load_config
@@ -53,7 +54,13 @@ def diagnose(request: Request, environment: Mapping[str, str] = os.environ) -> D
         request.limit_s,
     )
     items = asyncio.run(examine(tasks(assignment, around), request.limit_s))
-    return Diagnosis((*found.items, *items), usable=policy is not None)
+    file = request.policy or request.config.parent / DEFAULT_NAME
+    return Diagnosis(
+        (*found.items, *items),
+        usable=policy is not None,
+        policy=str(file),
+        indent=None if policy is None else indentation(file.read_text(encoding="utf-8")),
+    )
 
 
 def _config(found: Findings, request: Request) -> Config | None:
@@ -61,7 +68,10 @@ def _config(found: Findings, request: Request) -> Config | None:
         config = load_config(request.config)
     except ConfigError as error:
         for problem in error.problems:
-            found.fail("config", str(problem), "mend it; mailcanary check shows the same")
+            what = "mend it; mailcanary check shows the same"
+            if not problem.line and problem.file == str(request.config):
+                what = "name another with --config, or mend what is in its way"
+            found.fail("config", str(problem), what)
         return None
     relays, customers = len(config.relays), len(config.customers)
     found.ok("config", f"{request.config}: {relays} relays, {customers} customers")
@@ -73,7 +83,10 @@ def _policy(found: Findings, request: Request) -> PolicyFile | None:
         policy = find_policy(request.config, request.policy)
     except ConfigError as error:
         for problem in error.problems:
-            found.fail("policy", str(problem), "mend it; docs/secrets.md explains every word")
+            what = "mend it; docs/secrets.md explains every word"
+            if not problem.line:
+                what = "name another with --policy, or mend what is in its way"
+            found.fail("policy", str(problem), what)
         return None
     found.ok("policy", f"rules for {len({rule.secret for rule in policy.secrets})} secrets")
     return policy

@@ -1,17 +1,20 @@
 """One mailbox: may it be read, are its folders there, does the server offer what keeps it cheap."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from difflib import get_close_matches
+from ipaddress import ip_network
 
 from agent.doctor import advice
-from agent.doctor.around import Around, addresses, resolve
+from agent.doctor.around import Around, addresses, resolve, secret_failed
 from agent.doctor.certificates import judge_session
 from agent.doctor.model import Findings, Item
+from agent.doctor.rules import lacking
 from agent.policy.addresses import denied
 from agent.policy.targets import imap_target, permits
 from probes.contract.config.models import Imap, ImapTls, Mailbox
 from probes.contract.secret import Secret
-from probes.contract.stages import Stage
+from probes.contract.stages import Reason, Stage
 from probes.imap import ImapFailure, ImapStage, ImapTarget
 from probes.imap.survey import Survey, survey
 from probes.smtp import Endpoint
@@ -77,10 +80,19 @@ def _target(found: Findings, imap: Imap, around: Around) -> tuple[ImapTarget, bo
             target, has_secret = imap_target(imap, around.policy, around.secrets), True
             found.ok("secret", f"{imap.secret} may go to {imap.host}:{imap.port}")
         except ImapFailure as failure:
-            text = "put it there, or correct the rule in the policy"
-            found.fail("secret", failure.detail, text)
+            _secret_failed(found, imap, failure, around)
     limit_s = around.limit_s
     return replace(target, connect_timeout_s=limit_s, command_timeout_s=limit_s), has_secret
+
+
+def _secret_failed(found: Findings, imap: Imap, failure: ImapFailure, around: Around) -> None:
+    if failure.reason is Reason.POLICY:
+        # There is a rule, which does not let it go without TLS.
+        found.fail("secret", failure.detail, "set tls: implicit, or have the rule say so")
+        return
+    clear = imap.tls is ImapTls.NONE
+    rule = lacking(around.policy, imap.secret, imap.host, imap.port, in_the_clear=clear)
+    secret_failed(found, failure.detail, rule)
 
 
 def _allowed(found: Findings, endpoints: list[Endpoint], around: Around) -> bool:
@@ -94,13 +106,17 @@ def _allowed(found: Findings, endpoints: list[Endpoint], around: Around) -> bool
         found.ok("dns", addresses(endpoints))
         return True
     seen = ", ".join(f"{address} (denied: {network})" for address, network in refused.items())
-    text = "customers' hosts may not be there; if this one may, add it to addresses.allow"
+    text = f"customers' hosts may not be there; if this one may: {_allowing(refused)} in the policy"
     left = [endpoint for endpoint in endpoints if str(endpoint.sockaddr[0]) not in refused]
     if not left:
-        found.fail("dns", seen, f"{text} of the policy")
+        found.fail("dns", seen, text)
         return False
-    found.warn("dns", f"{addresses(left)}; not used: {seen}", f"{text} of the policy")
+    found.warn("dns", f"{addresses(left)}; not used: {seen}", text)
     return True
+
+
+def _allowing(addresses: Iterable[str]) -> str:
+    return f"addresses: {{allow: [{', '.join(str(ip_network(one)) for one in addresses)}]}}"
 
 
 def _failed(found: Findings, step: str, failure: ImapFailure) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from agent.doctor.rules import Rule, lines
+
 
 class Status(StrEnum):
     """How one item turned out."""
@@ -21,7 +23,8 @@ class Status(StrEnum):
 class Item:
     """One thing that was tried. ``group`` is whose: ``here``, ``relay a1``, ``mailbox acme/inbox``.
 
-    ``advice`` is what to do, and empty where there is nothing to do.
+    ``advice`` is what to do, and empty where there is nothing to do; ``rule`` is what the policy
+    lacks, if that is it.
     """
 
     group: str
@@ -29,6 +32,7 @@ class Item:
     status: Status
     seen: str
     advice: str = ""
+    rule: Rule | None = None
 
 
 class Findings:
@@ -46,9 +50,9 @@ class Findings:
         """It works, but."""
         self.items.append(Item(self._group, name, Status.WARN, seen, advice))
 
-    def fail(self, name: str, seen: str, advice: str) -> None:
+    def fail(self, name: str, seen: str, advice: str, rule: Rule | None = None) -> None:
         """It does not work."""
-        self.items.append(Item(self._group, name, Status.FAIL, seen, advice))
+        self.items.append(Item(self._group, name, Status.FAIL, seen, advice, rule))
 
     def skip(self, names: Iterable[str], why: str) -> None:
         """These were not tried."""
@@ -57,10 +61,21 @@ class Findings:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """All items. ``usable`` is false when configuration, policy or agent name cannot be used."""
+    """All items. ``usable`` is false when configuration, policy or agent name cannot be used.
+
+    ``policy`` is the policy's file, and ``indent`` how its rules are indented, if there are any.
+    """
 
     items: tuple[Item, ...]
     usable: bool = True
+    policy: str = "policy.yaml"
+    indent: str | None = None
+
+    @property
+    def lacking(self) -> list[str]:
+        """The lines that the policy lacks."""
+        rules = [item.rule for item in self.items if item.rule is not None]
+        return lines(rules, "  " if self.indent is None else self.indent)
 
     def count(self, status: Status) -> int:
         """How many items turned out so."""

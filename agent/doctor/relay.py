@@ -1,9 +1,10 @@
 """One relay, as far as the login: no mail is sent."""
 
 from agent.doctor import advice
-from agent.doctor.around import Around, addresses, resolve
+from agent.doctor.around import Around, addresses, resolve, secret_failed
 from agent.doctor.certificates import judge_session
 from agent.doctor.model import Findings, Item
+from agent.doctor.rules import Rule, lacking
 from agent.policy.targets import smtp_target
 from probes.contract.config.models import Relay, RelayTls
 from probes.contract.errors import SecretError
@@ -77,11 +78,18 @@ def _target(found: Findings, relay: Relay, around: Around) -> SmtpTarget:
     try:
         target = smtp_target(relay, around.helo, timeouts, around.policy, secrets)
     except SecretError as error:
-        found.fail("secret", str(error), "put it there, or correct the rule in the policy")
+        secret_failed(found, str(error), _lacking(relay, around))
         return smtp_target(anonymous, around.helo, timeouts, around.policy, secrets)
     if relay.auth is not None:
         found.ok("secret", f"{relay.auth.secret} may go to {relay.host}:{relay.port}")
     return target
+
+
+def _lacking(relay: Relay, around: Around) -> Rule | None:
+    auth, clear = relay.auth, relay.tls is RelayTls.NONE
+    if auth is None:
+        return None
+    return lacking(around.policy, auth.secret, relay.host, relay.port, in_the_clear=clear)
 
 
 def _failed(found: Findings, step: str, greeting: Greeting) -> None:

@@ -22,10 +22,10 @@ _STYLES = {
 
 
 def as_json(diagnosis: Diagnosis) -> dict[str, Any]:
-    """The items and their numbers by status."""
+    """The items, the lines that the policy lacks, and the numbers of items by status."""
     items = [asdict(item) | {"status": str(item.status)} for item in diagnosis.items]
     counts = {str(status): diagnosis.count(status) for status in Status}
-    return {"items": items, **counts}
+    return {"items": items, "policy_lacks": diagnosis.lacking, **counts}
 
 
 def show(diagnosis: Diagnosis, console: Console, *, every: bool) -> None:
@@ -37,8 +37,23 @@ def show(diagnosis: Diagnosis, console: Console, *, every: bool) -> None:
             advice = f" -> {item.advice}" if item.advice else ""
             line = f"{item.status:7} {item.group}: {item.name}: {item.seen}{advice}"
             console.print(line, markup=False, highlight=False, soft_wrap=True)
+    _print_lacking(diagnosis, console)
     counts = ", ".join(f"{diagnosis.count(status)} {status}" for status in Status)
     console.print(counts, markup=False, highlight=False)
+
+
+def _print_lacking(diagnosis: Diagnosis, console: Console) -> None:
+    """The lines that the policy lacks, by themselves and unbroken: to be copied."""
+    lines = diagnosis.lacking
+    if not lines:
+        return
+    where = "put in place of" if diagnosis.indent is None else "add to the list"
+    text = [f"If these secrets are meant to go there, {where} 'secrets' in {diagnosis.policy}"]
+    if any(item.rule is not None and item.rule.unverified for item in diagnosis.items):
+        text.append("(unverified: true lets one go without TLS, as the configuration asks)")
+    text += ["", *(["secrets:"] if diagnosis.indent is None else []), *lines]
+    for line in [*text, ""]:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _rows(diagnosis: Diagnosis, *, every: bool) -> list[Item]:

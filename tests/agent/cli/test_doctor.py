@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from agent.cli.doctor import doctor
 from agent.doctor.model import Diagnosis, Item, Status
+from agent.doctor.rules import Rule
 from agent.doctor.show import MANY_GROUPS, show
 
 app = typer.Typer()
@@ -68,8 +69,12 @@ def test_json(config: Path) -> None:
     code, text = _run(config, "--json")
     assert code == 1
     told = json.loads(text)
-    assert set(told) == {"items", "ok", "warn", "fail", "skipped"}
-    assert all(set(i) == {"group", "name", "status", "seen", "advice"} for i in told["items"])
+    assert set(told) == {"items", "policy_lacks", "ok", "warn", "fail", "skipped"}
+    fields = {"group", "name", "status", "seen", "advice", "rule"}
+    assert all(set(item) == fields for item in told["items"])
+    rule = {"secret": "acme/imap", "to": "127.0.0.1:1", "unverified": False}
+    assert [item["rule"] for item in told["items"] if item["rule"]] == [rule]
+    assert told["policy_lacks"] == ['  - {secret: acme/imap, to: ["127.0.0.1:1"]}']
     for status in ("ok", "warn", "fail", "skipped"):
         assert told[status] == sum(item["status"] == status for item in told["items"])
     failed = [(item["group"], item["name"]) for item in told["items"] if item["status"] == "fail"]
@@ -88,6 +93,29 @@ def test_a_configuration_that_cannot_be_used(config: Path) -> None:
     code, text = _run(config, "--json")
     assert code == 2
     assert json.loads(text)["fail"] == 1
+
+
+def test_files_that_are_not_there_are_told_with_the_option(tmp_path: Path) -> None:
+    files = ["--config", str(tmp_path / "none"), "--policy", str(tmp_path / "nothing")]
+    result = runner.invoke(app, [*files, "--state", str(tmp_path)])
+    assert result.exit_code == 2
+    for option in ("--config", "--policy"):
+        assert f"-> name another with {option}, or mend what is in its way" in result.stdout
+
+
+@pytest.mark.parametrize("width", [80, 130])
+def test_lines_for_the_policy_are_whole_on_every_terminal(width: int) -> None:
+    rule = Rule("acme/imap", "imap." + "very-" * 20 + "long.example:993", unverified=True)
+    item = Item("mailbox acme/inbox", "secret", Status.FAIL, "no", "yes", rule)
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=width)
+    show(Diagnosis((item,), policy="/etc/mailcanary/policy.yaml"), console, every=False)
+    shown = out.getvalue().splitlines()
+    start = shown.index("secrets:")
+    line = f'  - {{secret: acme/imap, to: ["{rule.to}"], unverified: true}}'
+    assert shown[start + 1 : start + 3] == [line, ""]
+    assert "put in place of 'secrets' in /etc/mailcanary/policy.yaml" in shown[start - 3]
+    assert shown[start - 2].startswith("(unverified: true lets one go without TLS")
 
 
 def test_without_a_policy(config: Path) -> None:

@@ -1,8 +1,11 @@
 """The doctor on a running estate: all in order, then one thing wrong at a time."""
 
+import asyncio
+
 import pytest
 import yaml
 
+from agent.doctor.diagnose import diagnose
 from agent.doctor.model import Status
 from lab.estate import Estate
 from lab.faults import Drop, ImapDown, ImapHung, InboundFiltered, PortClosed, Refuse, Tarpit
@@ -136,7 +139,39 @@ async def test_a_secret_that_may_not_go_there(site: Site) -> None:
     site.policy["secrets"][0]["to"] = ["elsewhere.example:25"]
     item = by_name(await site.diagnose(), "relay strict")["secret"]
     assert item.seen.endswith("asking for it, the agent's policy allows elsewhere.example:25")
-    assert "rule in the policy" in item.advice
+    assert "add its line" in item.advice
+
+
+@pytest.mark.parametrize("rules", ["some", "none"])
+async def test_the_lines_that_the_policy_lacks_mend_it(site: Site, rules: str) -> None:
+    """As they are printed, put where it is said."""
+    before = list(site.policy["secrets"])
+    site.policy["secrets"] = before[:1] if rules == "some" else []
+    diagnosis = await site.diagnose()
+    lines = diagnosis.lacking
+    assert len(lines) == len(before) - len(site.policy["secrets"])
+    file = site.directory / "policy.yaml"
+    text = file.read_text()
+    if diagnosis.indent is None:
+        text = text.replace("secrets: []", "\n".join(["secrets:", *lines]))
+    else:
+        text = text.replace("secrets:\n", "\n".join(["secrets:", *lines, ""]), 1)
+    file.write_text(text)
+    mended = await asyncio.to_thread(diagnose, site.request(), site.environment)
+    assert mended.lacking == []
+    assert troubles(mended) == []
+
+
+async def test_without_tls_a_rule_alone_is_not_enough(site: Site) -> None:
+    rule = next(rule for rule in site.policy["secrets"] if rule["secret"] == "acme/inbox")
+    site.mailbox("acme/inbox")["imap"]["tls"] = "none"
+    item = by_name(await site.diagnose(), "mailbox acme/inbox")["secret"]
+    assert (item.status, item.rule) == (Status.FAIL, None)
+    assert item.advice == "set tls: implicit, or have the rule say so"
+    site.policy["secrets"].remove(rule)
+    item = by_name(await site.diagnose(), "mailbox acme/inbox")["secret"]
+    assert item.rule is not None
+    assert item.rule.unverified
 
 
 async def test_a_missing_junk_folder(site: Site) -> None:
@@ -168,7 +203,7 @@ async def test_a_denied_address(site: Site) -> None:
     inbox = by_name(diagnosis, "mailbox acme/inbox")
     assert inbox["dns"].status is Status.FAIL
     assert inbox["dns"].seen == "127.23.0.1 (denied: 127.0.0.0/8)"
-    assert "addresses.allow" in inbox["dns"].advice
+    assert "addresses: {allow: [127.23.0.1/32]}" in inbox["dns"].advice
     assert inbox["connect"].status is Status.SKIPPED
     # Relays are the operator's: their addresses are not judged.
     assert by_name(diagnosis, "relay open")["connect"].status is Status.OK
