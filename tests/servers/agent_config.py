@@ -14,6 +14,11 @@ Words = dict[str, Any]
 """A part of a configuration file."""
 
 
+def at(where: Endpoint) -> Words:
+    """That a server is reached there."""
+    return {"host": where.host, "port": where.port}
+
+
 def relay_words(server: Postfix, **changes: Any) -> Words:
     """How the configuration describes a relay of the estate."""
     return {
@@ -33,8 +38,7 @@ def mailbox_words(box: Mailbox, imap: Endpoint, secret: str, **changes: Any) -> 
         "name": "inbox",
         "address": box.address,
         "imap": {
-            "host": imap.host,
-            "port": imap.port,
+            **at(imap),
             "user": box.user,
             "secret": secret,
             "max_commands_per_minute": 6000,
@@ -81,13 +85,17 @@ def agent_words(estate: ServerEstate, name: str) -> Words:
 
 def config_words(
     estate: ServerEstate,
-    relays: Sequence[Words],
-    customers: Sequence[Words],
+    relays: Sequence[Words] | None = None,
+    customers: Sequence[Words] | None = None,
     *,
     agents: Sequence[str] = ("site",),
     **defaults: str,
 ) -> Words:
-    """A whole configuration."""
+    """A whole configuration: of every relay and of acme, unless told otherwise."""
+    if relays is None:
+        relays = [relay_words(relay) for relay in estate.relays]
+    if customers is None:
+        customers = [customer_words(estate, "acme")]
     return {
         "version": 1,
         "defaults": {"interval": "1s", "deadline": "10s", "loss_after": "60s"} | defaults,

@@ -11,7 +11,7 @@ from probes.contract.metrics.spans import arrival_span
 from probes.contract.names import Path
 from probes.contract.outcome import Outcome, Timing
 from probes.contract.stages import Reason, Result, Stage
-from tests.servers.agent_config import config_words, customer_words, relay_words
+from tests.servers.agent_config import config_words
 from tests.servers.agents import Crew, run_to_end
 from tests.servers.estate import ServerEstate
 from tests.servers.journal import Canary, Journal
@@ -74,6 +74,30 @@ def assert_per_path_order(canaries: list[Canary]) -> None:
         greatest = max(greatest, arrival.path_seq)
 
 
+def wait_for_held(
+    estate: ServerEstate, relay: Postfix, journal: Journal, since_ns: int
+) -> list[Canary]:
+    """Canaries that the relay has accepted since then and holds past their deadline."""
+    journal.wait_for(
+        lambda: len(overdue(journal, relay.name, since_ns)) >= 3, "overdue canaries in transit"
+    )
+    held = overdue(journal, relay.name, since_ns)
+    for canary in held:
+        assert canary.submission.result is Result.ACCEPTED
+        assert canary.submission.queue_id
+    wait_until(lambda: holds(estate, relay, held), f"the canaries in the queue of {relay.name}")
+    return held
+
+
+def assert_late(canary: Canary) -> None:
+    """It came home once, past its deadline."""
+    assert canary.outcome is Outcome.LATE
+    assert canary.verdict.timing is Timing.LATE
+    assert canary.verdict.delay is not None
+    assert canary.verdict.delay.lo > DEADLINE_S
+    assert canary.verdict.duplicates == 0
+
+
 def test_a_filtered_relay_holds_what_comes_home_late_and_overtaken(crew: Crew) -> None:
     """The outage that the project is about, on one relay of five."""
     estate = crew.estate
@@ -81,8 +105,6 @@ def test_a_filtered_relay_holds_what_comes_home_late_and_overtaken(crew: Crew) -
     crew.workplace.write(
         config_words(
             estate,
-            [relay_words(relay) for relay in estate.relays],
-            [customer_words(estate, "acme")],
             deadline=f"{DEADLINE_S:g}s",
         )
     )
@@ -94,16 +116,7 @@ def test_a_filtered_relay_holds_what_comes_home_late_and_overtaken(crew: Crew) -
 
     filtered.filter_outbound()
     since_ns = time.time_ns()
-    journal.wait_for(
-        lambda: len(overdue(journal, filtered.name, since_ns)) >= 3, "overdue canaries in transit"
-    )
-    held = overdue(journal, filtered.name, since_ns)
-    for canary in held:
-        assert canary.submission.result is Result.ACCEPTED
-        assert canary.submission.queue_id
-    wait_until(
-        lambda: holds(estate, filtered, held), f"the canaries in the queue of {filtered.name}"
-    )
+    held = wait_for_held(estate, filtered, journal, since_ns)
     journal.wait_for_each(elsewhere, Outcome.DELIVERED, count=3, since_ns=since_ns)
     for relay in others:
         assert not [mail for mail in relay.queue() if "timed out" in mail.reasons]
@@ -113,11 +126,7 @@ def test_a_filtered_relay_holds_what_comes_home_late_and_overtaken(crew: Crew) -
     journal.wait_for(lambda: all(canary.arrivals for canary in held), "the held canaries")
     assert agent.stop() == 0
     for canary in held:
-        assert canary.outcome is Outcome.LATE
-        assert canary.verdict.timing is Timing.LATE
-        assert canary.verdict.delay is not None
-        assert canary.verdict.delay.lo > DEADLINE_S
-        assert canary.verdict.duplicates == 0
+        assert_late(canary)
     home = [canary for canary in journal.canaries(mailbox=ACME) if canary.arrivals]
     by = overtaken(home)
     assert {canary.id for canary in held} <= set(by)
@@ -139,8 +148,6 @@ def test_a_filtered_agent_reaches_no_relay_and_says_so(crew: Crew) -> None:
     crew.workplace.write(
         config_words(
             estate,
-            [relay_words(relay) for relay in estate.relays],
-            [customer_words(estate, "acme")],
             agents=["inside", "outside"],
         )
     )
@@ -182,8 +189,6 @@ def test_one_shot_and_doctor_name_the_filtered_relay(crew: Crew) -> None:
     work.write(
         config_words(
             estate,
-            [relay_words(relay) for relay in estate.relays],
-            [customer_words(estate, "acme")],
             deadline="20s",
         )
     )

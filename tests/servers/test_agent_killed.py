@@ -12,7 +12,7 @@ import pytest
 from probes.contract.message import message_id
 from probes.contract.token import HEADER
 from tests.servers.accounts import FINAL, accepted_ids, assert_accounted_for
-from tests.servers.agent_config import Words, config_words, customer_words, relay_words
+from tests.servers.agent_config import Words, at, config_words, customer_words, relay_words
 from tests.servers.agents import Crew, RunningAgent
 from tests.servers.dovecot import Mailbox
 from tests.servers.estate import MONITOR_DOMAIN, ServerEstate
@@ -34,9 +34,8 @@ def configured(crew: Crew, interval: str) -> Words:
     estate = crew.estate
     front = estate.proxy(estate.relays[0].endpoint)
     front.slow(to_client=Direction(latency=LATENCY_S))
-    at_front = {"host": front.endpoint.host, "port": front.endpoint.port}
     relays = [
-        relay_words(relay, **(at_front if index == 0 else {}))
+        relay_words(relay, **(at(front.endpoint) if index == 0 else {}))
         for index, relay in enumerate(estate.relays)
     ]
     customers = [

@@ -6,7 +6,7 @@ import pytest
 
 from probes.contract.events import Expiry
 from probes.contract.outcome import Outcome, Timing
-from tests.servers.agent_config import config_words, customer_words, relay_words
+from tests.servers.agent_config import config_words
 from tests.servers.agents import Crew, RunningAgent
 from tests.servers.arrivals import Arrivals
 from tests.servers.journal import Canary, Journal
@@ -47,8 +47,6 @@ def start(crew: Crew) -> RunningAgent:
     crew.workplace.write(
         config_words(
             estate,
-            [relay_words(relay) for relay in estate.relays],
-            [customer_words(estate, "acme")],
             deadline=f"{DEADLINE_S:g}s",
             loss_after=f"{LOSS_AFTER_S:g}s",
         )

@@ -8,7 +8,7 @@ from probes.contract.message import message_id
 from probes.contract.outcome import Outcome, Timing
 from tests.ports import free_port
 from tests.servers.accounts import assert_true
-from tests.servers.agent_config import config_words, customer_words, relay_words
+from tests.servers.agent_config import at, config_words, customer_words, relay_words
 from tests.servers.agents import Crew
 from tests.servers.arrivals import Arrivals
 from tests.servers.estate import MONITOR_DOMAIN, ServerEstate
@@ -60,6 +60,20 @@ def assert_numbered(canaries: Iterable[Canary]) -> None:
         assert numbers == list(range(1, len(numbers) + 1))
 
 
+def assert_home(estate: ServerEstate, login: Postfix, canary: Canary) -> None:
+    """It came home in time, once, as it was sent; over TLS if through the relay with a login."""
+    relay = next(relay for relay in estate.relays if relay.name == canary.relay)
+    assert canary.verdict.timing is Timing.IN_TIME
+    assert canary.verdict.duplicates == 0
+    assert canary.verdict.junk is (canary.mailbox == "initech/inbox")
+    assert canary.arrival.clock == "boottime"
+    assert_way_home(estate, relay, canary)
+    assert_queued_as_said(relay, canary)
+    tls = canary.submission.tls
+    assert (tls is not None and tls.verified) is (relay is login)
+    assert (canary.arrival.hops[0].tls is not None) is (relay is login)
+
+
 def test_healthy_paths_come_home_with_true_delays(crew: Crew) -> None:
     """Five relays, one with STARTTLS and a login; three mailboxes, one whose mail goes to Junk."""
     estate = crew.estate
@@ -103,22 +117,21 @@ def test_healthy_paths_come_home_with_true_delays(crew: Crew) -> None:
         Outcome.PENDING,
     }
     for canary in home:
-        relay = next(relay for relay in estate.relays if relay.name == canary.relay)
-        assert canary.verdict.timing is Timing.IN_TIME
-        assert canary.verdict.duplicates == 0
-        assert canary.verdict.junk is (canary.mailbox == "initech/inbox")
-        assert canary.arrival.clock == "boottime"
-        assert_way_home(estate, relay, canary)
-        assert_queued_as_said(relay, canary)
-        tls = canary.submission.tls
-        assert (tls is not None and tls.verified) is (relay is login)
-        assert (canary.arrival.hops[0].tls is not None) is (relay is login)
+        assert_home(estate, login, canary)
     assert_numbered(journal.canaries())
     journal.assert_contiguous()
 
 
 def phases(canaries: list[Canary], stage: str) -> list[float]:
     return [canary.submission.phases[stage] for canary in canaries]
+
+
+def assert_carried_by(address: str, canary: Canary) -> None:
+    """It left the planned relay by an address that was not planned."""
+    carrier = canary.arrival.carrier
+    assert carrier is not None
+    assert carrier.relay_as_planned
+    assert (carrier.egress_as_planned, carrier.egress_seen) == (False, address)
 
 
 def test_slow_parts_show_where_they_are(crew: Crew) -> None:
@@ -129,9 +142,8 @@ def test_slow_parts_show_where_they_are(crew: Crew) -> None:
     estate.detour(estate.relays[1]).slow(to_client=Direction(latency=2 * LATENCY_S))
     imap = estate.proxy(estate.dovecot.imaps)
     imap.slow(to_client=Direction(latency=LATENCY_S))
-    at_front = {"host": front.endpoint.host, "port": front.endpoint.port}
     relays = [
-        relay_words(relay, **(at_front if index == 0 else {}))
+        relay_words(relay, **(at(front.endpoint) if index == 0 else {}))
         for index, relay in enumerate(estate.relays[:3])
     ]
     customers = [
@@ -165,10 +177,7 @@ def test_slow_parts_show_where_they_are(crew: Crew) -> None:
     assert max(canary.arrival.delay.hi for canary in slow_back) >= 6 * LATENCY_S
     assert max(canary.arrival.hops[1].delay_s or 0 for canary in slow_back) >= 1
     for canary in slow_back:
-        carrier = canary.arrival.carrier
-        assert carrier is not None
-        assert carrier.relay_as_planned
-        assert (carrier.egress_as_planned, carrier.egress_seen) == (False, estate.gateway)
+        assert_carried_by(estate.gateway, canary)
     # A mail cannot have been seen sooner than the answer that shows it took to come back.
     slow_reader = [canary for canary in healthy if canary.mailbox == "globex/inbox"]
     assert min(canary.arrival.delay.hi for canary in slow_reader) >= LATENCY_S

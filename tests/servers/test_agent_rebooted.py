@@ -8,7 +8,7 @@ from probes.contract.message import message_id
 from probes.contract.outcome import Outcome
 from probes.contract.stages import Result
 from tests.servers.accounts import FINAL, accepted_ids, assert_accounted_for, assert_true
-from tests.servers.agent_config import Words, config_words, customer_words, relay_words
+from tests.servers.agent_config import Words, at, config_words, customer_words, relay_words
 from tests.servers.agents import Crew, RunningAgent
 from tests.servers.arrivals import Arrivals
 from tests.servers.estate import MONITOR_DOMAIN
@@ -30,8 +30,10 @@ def configured(crew: Crew, interval: str) -> Words:
     estate = crew.estate
     front = estate.proxy(estate.relays[0].endpoint)
     front.slow(to_client=Direction(latency=LATENCY_S))
-    at_front = {"host": front.endpoint.host, "port": front.endpoint.port}
-    relays = [relay_words(estate.relays[0], **at_front), *map(relay_words, estate.relays[1:])]
+    relays = [
+        relay_words(estate.relays[0], **at(front.endpoint)),
+        *map(relay_words, estate.relays[1:]),
+    ]
     customers = [customer_words(estate, "acme", rule={"interval": interval})]
     return config_words(estate, relays, customers, deadline="5s", loss_after=f"{LOSS_AFTER_S}s")
 

@@ -75,6 +75,18 @@ def refusal(canary: Canary) -> tuple[Stage | None, Reason | None, int, str | Non
     return canary.verdict.stage, canary.verdict.reason, reply.code, reply.enhanced
 
 
+OUTCOMES = (
+    ("relay-1", ACME, Outcome.DELIVERED),
+    ("relay-2", ACME, Outcome.FAILED),
+    ("relay-4", ACME, Outcome.DEFERRED),
+    ("lenient", ACME, Outcome.DELIVERED),
+    ("demanding", ACME, Outcome.FAILED),
+    ("relay-5", ACME, Outcome.DELIVERED),
+    ("relay-5", NOBODY, Outcome.REJECTED),
+    ("relay-1", NOBODY, Outcome.BOUNCED),
+)
+
+
 def test_each_refusal_has_its_own_outcome(crew: Crew) -> None:
     """At AUTH, at RCPT, by a DSN, at TLS, at IMAP's TLS and login, all in one run."""
     estate = crew.estate
@@ -87,16 +99,7 @@ def test_each_refusal_has_its_own_outcome(crew: Crew) -> None:
     crew.workplace.write(config)
     agent = crew.start()
     journal = agent.journal
-    for relay, mailbox, outcome in (
-        ("relay-1", ACME, Outcome.DELIVERED),
-        ("relay-2", ACME, Outcome.FAILED),
-        ("relay-4", ACME, Outcome.DEFERRED),
-        ("lenient", ACME, Outcome.DELIVERED),
-        ("demanding", ACME, Outcome.FAILED),
-        ("relay-5", ACME, Outcome.DELIVERED),
-        ("relay-5", NOBODY, Outcome.REJECTED),
-        ("relay-1", NOBODY, Outcome.BOUNCED),
-    ):
+    for relay, mailbox, outcome in OUTCOMES:
         journal.wait_for_each([(relay, mailbox)], outcome)
     journal.wait_for(
         lambda: all(
