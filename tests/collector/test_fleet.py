@@ -6,6 +6,8 @@ import random
 import time
 import urllib.request
 from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -102,6 +104,8 @@ async def settle(agents: list[RemoteAgent], collector: RunningCollector) -> None
     for _ in range(10):
         for agent in agents:
             if agent.program.is_running():
+                ready = agent.program.heeds_stop
+                await asyncio.to_thread(agent.program.wait_for, ready, "the agent's beginning")
                 assert await asyncio.to_thread(agent.program.stop) == 0
         left = [agent for agent in agents if agent.wrote()[2]]
         if not left:
@@ -112,15 +116,28 @@ async def settle(agents: list[RemoteAgent], collector: RunningCollector) -> None
     raise AssertionError(f"never shipped: {[agent.wrote() for agent in agents]}, {collector.url}")
 
 
+@asynccontextmanager
+async def at_work(agents: list[RemoteAgent], collector: RunningCollector) -> AsyncIterator[None]:
+    """The agents of a running collector; in the end nobody runs any more."""
+    try:
+        for agent in agents:
+            agent.program.start()
+        yield
+    finally:
+        for agent in agents:
+            if agent.program.is_running():
+                agent.program.kill()
+        if collector.program.is_running():
+            await asyncio.to_thread(collector.program.stop)
+
+
 async def test_a_fleet_measures_and_a_changed_configuration_reaches_it(tmp_path: Path) -> None:
     async with estate() as lab:
         site = lay_out(lab, tmp_path, interval="500ms")
         collector = RunningCollector(tmp_path, site.config)
         await asyncio.to_thread(collector.start)
         agents = hired(site, collector, AGENTS)
-        try:
-            for agent in agents:
-                agent.program.start()
+        async with at_work(agents, collector):
             await lab.until(lambda: len(lab.truth.deliveries) >= 20)
             document = yaml.safe_load(site.config.read_text())
             document["defaults"]["interval"] = "400ms"
@@ -132,23 +149,52 @@ async def test_a_fleet_measures_and_a_changed_configuration_reaches_it(tmp_path:
             seen = len(lab.truth.deliveries)
             await lab.until(lambda: len(lab.truth.deliveries) >= seen + 20)
             await settle(agents, collector)
-        finally:
-            for agent in agents:
-                if agent.program.is_running():
-                    agent.program.kill()
-            if collector.program.is_running():
-                await asyncio.to_thread(collector.program.stop)
         entries = await everything(collector.state)
     events = [decode(entry.body) for entry in entries]
-    revisions = [event.revision for event in events if isinstance(event, Intent)]
-    assert len(set(revisions)) == 2
-    numbers = Counter(
-        (event.path, event.stream_epoch, event.path_seq)
-        for event in events
-        if isinstance(event, Intent)
-    )
+    intents = [event for event in events if isinstance(event, Intent)]
+    assert len({intent.revision for intent in intents}) == 2
+    numbers = Counter((one.path, one.stream_epoch, one.path_seq) for one in intents)
     assert set(numbers.values()) == {1}
     assert {entry.source for entry in entries} == {*AGENTS, "collector"}
+
+
+async def counted_by(collector: RunningCollector, token: str) -> Counter[str]:
+    """How the canaries ended by the rollups, once these have read all of the log."""
+    # Health tells of the last look, and every look follows a tick, an entry of its own.
+    before = _looked(collector.url, token)[0]
+    read_all = partial(_has_read_all, collector.url, token, before)
+    await asyncio.to_thread(collector.program.wait_for, read_all, "the rollup has read all")
+    return rolled_up(collector.url, token, int(time.time()))
+
+
+async def assert_verified(log: Path) -> None:
+    """``mailcanary log verify`` finds nothing wrong with it."""
+    verified = await asyncio.create_subprocess_exec(
+        *MAILCANARY, "log", "verify", str(log), "--json",
+        stdout=asyncio.subprocess.PIPE, env=environment(),
+    )  # fmt: skip
+    report, _ = await verified.communicate()
+    assert verified.returncode == 0, report
+    assert msgspec.json.decode(report)
+
+
+def assert_whole(entries: list[Entry], wrote: Mapping[str, tuple[str, int, int]]) -> None:
+    """Of every agent all that it wrote is there, once, in its order."""
+    for name, (epoch, last, _left) in wrote.items():
+        mine = [entry for entry in entries if entry.source == name]
+        assert {entry.epoch for entry in mine} == {epoch}
+        assert [entry.seq for entry in mine] == list(range(1, last + 1))
+
+
+def assert_true(entries: list[Entry], lab: Estate) -> None:
+    """What arrived was delivered, and what was delivered was meant to be."""
+    named = (str(one.message_id).strip("<>") for one in lab.truth.deliveries)
+    deliveries = {name.partition("@")[0] for name in named}
+    events = [decode(entry.body) for entry in entries]
+    arrived = {event.canary for event in events if isinstance(event, Arrival)}
+    intended = {event.canary for event in events if isinstance(event, Intent)}
+    assert arrived <= deliveries
+    assert deliveries <= intended
 
 
 @pytest.mark.slow
@@ -165,9 +211,7 @@ async def test_killed_and_cut_off_at_random_nothing_is_lost_and_nothing_doubled(
         with TcpProxy(Endpoint(host, int(port))) as proxy:
             url = f"http://127.0.0.1:{proxy.endpoint.port}"
             agents = hired(site, collector, AGENTS, url)
-            try:
-                for agent in agents:
-                    agent.program.start()
+            async with at_work(agents, collector):
                 await lab.until(lambda: len(lab.truth.deliveries) >= 6)
                 for _ in range(24):
                     await _harm(drawn, collector, agents, proxy)
@@ -178,42 +222,12 @@ async def test_killed_and_cut_off_at_random_nothing_is_lost_and_nothing_doubled(
                     await asyncio.to_thread(collector.start)
                 await settle(agents, collector)
                 wrote = {agent.name: agent.wrote() for agent in agents}
-                # Health tells of the last look, and every look follows a tick, an entry of its own.
-                before = _looked(collector.url, operator)[0]
-                await asyncio.to_thread(
-                    collector.program.wait_for,
-                    partial(_has_read_all, collector.url, operator, before),
-                    "the rollup has read all",
-                )
-                entries_seen = rolled_up(collector.url, operator, int(time.time()))
-            finally:
-                for agent in agents:
-                    if agent.program.is_running():
-                        agent.program.kill()
-                if collector.program.is_running():
-                    await asyncio.to_thread(collector.program.stop)
+                counted = await counted_by(collector, operator)
         entries = await everything(collector.state)
-        deliveries = {
-            str(one.message_id).strip("<>").partition("@")[0] for one in lab.truth.deliveries
-        }
-    for name, (epoch, last, _left) in wrote.items():
-        mine = [entry for entry in entries if entry.source == name]
-        assert {entry.epoch for entry in mine} == {epoch}
-        assert [entry.seq for entry in mine] == list(range(1, last + 1))
-    events = [decode(entry.body) for entry in entries]
-    arrived = {event.canary for event in events if isinstance(event, Arrival)}
-    intended = {event.canary for event in events if isinstance(event, Intent)}
-    assert arrived <= deliveries
-    assert deliveries <= intended
-    recount = outcomes(entries)
-    assert entries_seen == recount
-    verified = await asyncio.create_subprocess_exec(
-        *MAILCANARY, "log", "verify", str(collector.state / "log"), "--json",
-        stdout=asyncio.subprocess.PIPE, env=environment(),
-    )  # fmt: skip
-    report, _ = await verified.communicate()
-    assert verified.returncode == 0, report
-    assert msgspec.json.decode(report)
+    assert_whole(entries, wrote)
+    assert_true(entries, lab)
+    assert counted == outcomes(entries)
+    await assert_verified(collector.state / "log")
 
 
 async def _harm(

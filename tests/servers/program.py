@@ -59,6 +59,12 @@ class Program:
         """Whether it was started and has not ended."""
         return self._process is not None and self._process.poll() is None
 
+    def heeds_stop(self) -> bool:
+        """Whether it has begun far enough to end in order once it is told to stop."""
+        status = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii")
+        caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
+        return bool(int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
+
     def must_run(self) -> None:
         """Raise CommandError with its log when it was started and has ended by itself."""
         if self._process is not None and (status := self._process.poll()) is not None:
