@@ -1,7 +1,8 @@
 """What can still be read of a damaged segment, and what of it may be believed.
 
-SQLite keeps no checksums, so a row counts only when its parts agree, its bodies are events of the
-kinds that it names, and its numbers go on from those before it.
+SQLite keeps no checksums, and a chunk has one only where it is packed. So a row counts only when
+its parts agree, its bodies are events of the kinds that it names, and its numbers go on from those
+before it.
 """
 
 import sqlite3
