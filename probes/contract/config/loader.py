@@ -1,11 +1,11 @@
 """Texts to a configuration, or to the list of everything that is wrong with them."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from probes.contract.config.budgets import budgets, warnings
-from probes.contract.config.document import read
+from probes.contract.config.document import Document, read
 from probes.contract.config.duplicates import duplicates
 from probes.contract.config.messages import NUMBERS
 from probes.contract.config.models import Config
@@ -36,9 +36,15 @@ def check_documents(files: Sequence[tuple[str, str]]) -> Checked:
     return check_sources(sources)
 
 
-def check_sources(sources: Sequence[Source]) -> Checked:
-    """Check one main source and any number of customer sources; see :func:`check_documents`."""
-    documents = [read(source) for source in sources]
+def check_sources(
+    sources: Sequence[Source], as_document: Callable[[Source], Document] = read
+) -> Checked:
+    """Check one main source and any number of customer sources; see :func:`check_documents`.
+
+    ``as_document`` reads a source as :func:`read` does; it may know it from the last time, since
+    nobody changes what it gave.
+    """
+    documents = [as_document(source) for source in sources]
     problems = [problem for document in documents for problem in document.problems]
     mains = [document for document in documents if document.source.role == "main"]
     if len(mains) != 1:

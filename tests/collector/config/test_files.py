@@ -75,6 +75,25 @@ def test_what_is_judged_with_other_files_is_judged_anew() -> None:
         judge.check(_files("acme", "globex"))
 
 
+def test_one_file_after_the_other_is_judged_as_all_of_them_are() -> None:
+    judge, files = Judge(), _files("acme", "globex", "initech")
+    edits = [
+        customer("acme", labels={"tier": "gold"}),
+        customer("globex", tiger=1),
+        customer("globex", mailboxes=customer("acme")["mailboxes"]),
+        customer("globex"),
+        customer("acme", canaries=[{"interval": "1m"}, {"interval": "1m"}]),
+        customer("acme"),
+    ]
+    for edit in edits:
+        files = files.with_customer(_source(edit["name"], edit))
+        checked = judge.check(files)
+        assert checked == files.check()
+        for _ in range(2):
+            broken = files.with_customer(Source("customers.d/bad.yaml", "name: [", "customer"))
+            assert judge.check(broken) == broken.check()
+
+
 def test_both_looks_move_with_what_they_are_for(tmp_path: Path) -> None:
     main = site_files(tmp_path)
     directory = main.parent / "customers.d"
