@@ -3,7 +3,7 @@
 import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Protocol
 
 from probes.contract.plan import PathPlan, next_due_ns
 
@@ -31,26 +31,6 @@ class Slots(Protocol):
 
     def replaced(self, plans: Iterable[PathPlan], now_ns: int) -> "Slots":
         """What goes on in its place when the paths are those from now on; it stays as it is."""
-
-
-class Once:
-    """Every path once, now: for a single shot."""
-
-    def __init__(self, plans: Iterable[PathPlan]) -> None:
-        self._plans = tuple(plans)
-
-    def next_ns(self) -> int | None:
-        """Nothing comes after the one shot."""
-        return None
-
-    def due(self, now_ns: int) -> list[Slot]:
-        """All paths at the first call, none later."""
-        plans, self._plans = self._plans, ()
-        return [Slot(plan, now_ns, stale=False) for plan in plans]
-
-    def replaced(self, plans: Iterable[PathPlan], now_ns: int) -> Self:  # noqa: ARG002 - the protocol's signature
-        """A single shot's paths are settled."""
-        return self
 
 
 def _rhythm(plan: PathPlan) -> tuple[float, float, float]:

@@ -252,7 +252,8 @@ class _Run:
         waiting = console.is_terminal and not self.as_json and not self.nagios
         text = f"{len(assignment.paths)} canaries: waiting for at most {wait_s:g} s"
         with console.status(text) if waiting else nullcontext():
-            return fire(assignment, policy, watch, self.times.left(wait_s, age_s())), thresholds
+            shot = fire(assignment, policy, watch, lambda: self.times.left(wait_s, age_s()))
+        return shot, thresholds
 
     def _say(self, shot: "Shot", thresholds: "Thresholds") -> int:
         """Print the result; gives the exit code."""

@@ -22,8 +22,10 @@ _SAYING_S = 1.0
 _LONGEST_START_S = 10.0
 
 
-def fire(assignment: Assignment, policy: PolicyFile, watch: Watch, wait_s: float) -> Shot:
-    """One canary for each path of the assignment; waits for at most ``wait_s`` seconds.
+def fire(
+    assignment: Assignment, policy: PolicyFile, watch: Watch, wait: Callable[[], float]
+) -> Shot:
+    """One canary for each path of the assignment; ``wait`` as of :func:`shoot`.
 
     SIGINT, SIGTERM and SIGHUP end the waiting: what was seen until then is the result. A second
     one ends the process.
@@ -40,7 +42,7 @@ def fire(assignment: Assignment, policy: PolicyFile, watch: Watch, wait_s: float
                 policy,
                 os.environ,
                 watch,
-                wait_s=wait_s,
+                wait=wait,
                 version=version("mailcanary"),
             )
 

@@ -1,20 +1,22 @@
 """Sends one canary through each selected path and waits until all are accounted for."""
 
 import asyncio
+import contextlib
 import os
 import re
 import tempfile
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Self
 
 from agent.agent import Agent, Limits
 from agent.assignment import Assignment
 from agent.embedded import embedded
 from agent.policy.models import PolicyFile
-from agent.schedule import Once
+from agent.schedule import Slot
 from probes.contract.errors import MailcanaryError
 from probes.contract.events import (
     Arrival,
@@ -30,11 +32,14 @@ from probes.contract.events import (
 from probes.contract.names import Path as CanaryPath
 from probes.contract.outcome import Outcome, Story, Verdict
 from probes.contract.plan import PathPlan
+from probes.contract.units import NS_PER_S
 
 TEMPORARY = "mailcanary-probe-"
 """How the names of temporary directories begin."""
 
-_TICK_S = 0.05
+_TICK_S = 0.02
+_BEAT_S = 0.2
+_READY_S = 3.0
 _TIDY_S = 3.0
 _NAME_MAX = 63
 _SHOWN_NAMES = 10
@@ -190,7 +195,7 @@ class Watch:
         self._flown = {plan.path: Flown(plan.path, Story(), plan.deadline_s) for plan in ordered}
         self._mailboxes: dict[str, MailboxHealth] = {}
         self._news = asyncio.Event()
-        self._started_s = time.monotonic()
+        self._sent_s = time.monotonic()
         self._cut = ""
         self._waited_s: float | None = None
 
@@ -209,6 +214,22 @@ class Watch:
         self._cut = why
         self._news.set()
 
+    async def ready(self, mailboxes: Collection[str], limit_s: float) -> None:
+        """Wait until each of the mailboxes has been read, or cannot be, at most for ``limit_s``.
+
+        What an agent does at its start would otherwise count as the relays' time.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                while not self._cut and not self._told_of(mailboxes):
+                    self._news.clear()
+                    await self._news.wait()
+        self._sent_s = time.monotonic()
+
+    def _told_of(self, mailboxes: Collection[str]) -> bool:
+        known = self._mailboxes
+        return all(name in known and known[name].state != "starting" for name in mailboxes)
+
     async def settled(self, wait_s: float) -> None:
         """Wait until every canary is accounted for, at most for ``wait_s``."""
         try:
@@ -216,10 +237,10 @@ class Watch:
                 while not self._cut and not self._all_settled():
                     self._news.clear()
                     await self._news.wait()
-            self._waited_s = time.monotonic() - self._started_s
+            self._waited_s = time.monotonic() - self._sent_s
         except TimeoutError:
             # Timers may ring a moment early; the time asked for is over all the same.
-            self._waited_s = max(wait_s, time.monotonic() - self._started_s)
+            self._waited_s = max(wait_s, time.monotonic() - self._sent_s)
 
     def _all_settled(self) -> bool:
         """Whether every canary has an outcome, and its attempt's own end is known."""
@@ -232,7 +253,7 @@ class Watch:
         """How things stand; ``cut`` is what ends a waiting that is not over."""
         waited_s = self._waited_s
         if waited_s is None:
-            waited_s = time.monotonic() - self._started_s
+            waited_s = time.monotonic() - self._sent_s
         else:
             cut = ""
         mailboxes = dict(self._mailboxes)
@@ -251,23 +272,52 @@ def _fold(flown: Flown, event: Intent | Submission | Arrival | Expiry | Bounce) 
         flown.bounce = event
 
 
+class Volley:
+    """Slots of all paths, due at once when they are let go, and never again."""
+
+    def __init__(self, plans: Collection[PathPlan]) -> None:
+        self._held: tuple[PathPlan, ...] = tuple(plans)
+        self._plans: tuple[PathPlan, ...] = ()
+        self._now_ns = 0
+
+    def let_go(self) -> None:
+        """They are due now."""
+        self._plans, self._held = self._held, ()
+
+    def next_ns(self) -> int | None:
+        """When to ask again; nothing comes after all are gone."""
+        return self._now_ns + round(_TICK_S * NS_PER_S) if self._held else None
+
+    def due(self, now_ns: int) -> list[Slot]:
+        """All paths once, when they have been let go."""
+        self._now_ns = now_ns
+        plans, self._plans = self._plans, ()
+        return [Slot(plan, now_ns, stale=False) for plan in plans]
+
+    def replaced(self, plans: Iterable[PathPlan], now_ns: int) -> Self:  # noqa: ARG002 - the protocol's signature
+        """A single shot's paths are settled."""
+        return self
+
+
 async def shoot(
     assignment: Assignment,
     policy: PolicyFile,
     environment: Mapping[str, str],
     watch: Watch,
     *,
-    wait_s: float,
+    wait: Callable[[], float],
     version: str,
 ) -> None:
-    """Send one canary per path of ``assignment``, and wait for at most ``wait_s``.
+    """Send one canary per path of ``assignment``, and wait for what becomes of them.
 
-    ``watch`` knows what became of them.
+    They are sent when the mailboxes are being read; ``wait``, which is asked then, gives for how
+    many seconds they are waited for. ``watch`` knows what became of them.
 
     Raises:
         SpoolError: no temporary file can be written.
         SecretError: a signing key cannot be read.
     """
+    volley = Volley(assignment.paths)
     with tempfile.TemporaryDirectory(prefix=f"{TEMPORARY}{os.getpid()}-") as state:
         async with embedded(
             assignment,
@@ -276,10 +326,12 @@ async def shoot(
             Path(state),
             watch.take,
             version=version,
-            limits=Limits(heartbeat_s=0.5, grace_s=0.0),
-            slots=Once(assignment.paths),
+            limits=Limits(heartbeat_s=_BEAT_S, grace_s=0.0),
+            slots=volley,
         ) as agent:
-            await watch.settled(wait_s)
+            await watch.ready(assignment.mailboxes, min(_READY_S, wait() / 4))
+            volley.let_go()
+            await watch.settled(wait())
             await _tidy(agent)
         # What was handed over last is still to be taken.
         await asyncio.sleep(0)

@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from agent.schedule import STALE_AFTER_S, Once, Schedule
+from agent.schedule import STALE_AFTER_S, Schedule
 from probes.contract.names import Path
 from probes.contract.plan import PathPlan, next_due_ns
 from tests.agent.fakes import S, plan_of
@@ -131,8 +131,3 @@ def test_another_rhythm_takes_its_first_slot_from_now_on() -> None:
     assert other.next_ns() == next_due_ns(faster, NOW + 2 * S)
     assert len(other) == 1
     assert Schedule([plan], NOW).replaced([], NOW).next_ns() is None
-
-
-def test_a_single_shots_paths_are_settled() -> None:
-    once = Once(paths(2))
-    assert len(once.replaced(paths(5), NOW).due(NOW)) == 2

@@ -173,7 +173,7 @@ def test_what_did_not_come_home_is_critical_and_says_why(canary: Flown, words: s
 def test_silence_is_unknown_while_nobody_reads_the_mailbox() -> None:
     state, text = said(flown("a1", sent("a1")), mailboxes=DOWN)
     assert state is State.UNKNOWN
-    assert "mailbox down: INBOX: auth: wrong / password" in text
+    assert "mailbox acme/inbox down: INBOX: auth: wrong / password" in text
     assert text.count("|") == 1
 
 

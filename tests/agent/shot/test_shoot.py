@@ -1,17 +1,30 @@
 """Selecting paths, keeping budgets, flying under a name of its own; and one shot in the lab."""
 
+from collections.abc import Collection
 from dataclasses import replace
+from typing import TypeVar
 
 import pytest
 
 from agent.assignment import Assignment, assign
 from agent.embedded import as_environment, trusting_policy
-from agent.shot.shoot import ShotError, Watch, check_budgets, on_path, renamed, select, shoot
+from agent.shot.shoot import (
+    ShotError,
+    Volley,
+    Watch,
+    check_budgets,
+    on_path,
+    renamed,
+    select,
+    shoot,
+)
 from lab.estate import Estate
-from lab.faults import InboundFiltered
+from lab.faults import ImapHung, InboundFiltered
 from probes.contract.config.models import Config
+from probes.contract.events import Event, Heartbeat, Intent, Unknown
 from probes.contract.names import Path, is_name
 from probes.contract.outcome import Outcome
+from probes.contract.plan import PathPlan
 from tests.agent.fakes import assignment
 
 
@@ -71,24 +84,84 @@ def test_a_shot_flies_under_a_name_of_its_own(name: str) -> None:
     assert [plan.path.relay for plan in shot.paths] == [plan.path.relay for plan in work.paths]
 
 
+def test_a_volley_is_due_at_once_when_it_is_let_go_and_never_again() -> None:
+    paths = assignment().paths
+    volley = Volley(paths)
+    assert volley.due(1_000_000_000) == []
+    asked_again_ns = volley.next_ns()
+    assert asked_again_ns is not None
+    assert asked_again_ns > 1_000_000_000
+    volley.let_go()
+    assert [slot.plan for slot in volley.replaced([], 0).due(2)] == list(paths)
+    volley.let_go()
+    assert (volley.due(3), volley.next_ns()) == ([], None)
+
+
+class Recorded(Watch):
+    """Remembers in what order things were told."""
+
+    def __init__(self, plans: Collection[PathPlan]) -> None:
+        super().__init__(plans)
+        self.events: list[Event | Unknown] = []
+
+    def take(self, event: Event | Unknown) -> None:
+        self.events.append(event)
+        super().take(event)
+
+
+async def test_nothing_is_sent_before_the_mailboxes_are_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """What an agent does at its start would else be taken for the relays' time."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path_factory.mktemp("shot")))
+    async with Estate(["relay-1"], ["acme/inbox", "bolt/inbox"]) as estate:
+        watch = await shot_at(estate, Recorded)
+    told = watch.events
+    first = next(index for index, event in enumerate(told) if isinstance(event, Intent))
+    [*_, beat] = [event for event in told[:first] if isinstance(event, Heartbeat)]
+    assert {health.state for health in beat.mailboxes.values()} == {"ok"}
+    assert len(beat.mailboxes) == 3
+
+
+async def test_a_mailbox_that_is_not_read_holds_nothing_up_for_ever(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path_factory.mktemp("shot")))
+    async with Estate(["relay-1"], ["acme/inbox"]) as estate:
+        await estate.order(ImapHung(), mailboxes=["acme/inbox"])
+        watch = await shot_at(estate, Recorded, wait_s=2.0)
+    (flown,) = watch.shot().flown
+    assert flown.begun
+    assert flown.verdict.outcome is Outcome.PENDING
+
+
+W = TypeVar("W", bound=Watch)
+
+
+async def shot_at(estate: Estate, kind: type[W], wait_s: float = 30.0) -> W:
+    """One shot through everything that the estate has."""
+    config = Config.model_validate(estate.config_document(timeouts={"connect": "200ms"}))
+    work = assign(config)
+    mine = renamed(work, work.paths, "a1b2c3")
+    watch = kind(mine.paths)
+    await shoot(
+        mine,
+        trusting_policy(config),
+        as_environment(estate.secrets, "k" * 32),
+        watch,
+        wait=lambda: wait_s,
+        version="1",
+    )
+    return watch
+
+
 async def test_one_shot_through_each_relay_and_nothing_is_left_behind(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path_factory.mktemp("shot")))
     async with Estate(["relay-1", "relay-2"], ["acme/inbox"]) as estate:
         await estate.order(InboundFiltered(), relays=["relay-2"])
-        config = Config.model_validate(estate.config_document(timeouts={"connect": "200ms"}))
-        work = assign(config)
-        mine = renamed(work, work.paths, "a1b2c3")
-        watch = Watch(mine.paths)
-        await shoot(
-            mine,
-            trusting_policy(config),
-            as_environment(estate.secrets, "k" * 32),
-            watch,
-            wait_s=30.0,
-            version="1",
-        )
+        watch = await shot_at(estate, Watch)
         shot = watch.shot("too late to cut anything")
         assert shot.cut == ""
         outcomes = {one.path.relay: one.verdict.outcome for one in shot.flown}
