@@ -8,11 +8,20 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
+from typing import NamedTuple
 
 from probes.contract.events import Carrier, Hop
 from probes.headers.text import parse_address
 
 _LOCALHOST = frozenset({"localhost", "localhost.localdomain"})
+
+
+class _Hop(NamedTuple):
+    """What of a hop matters here."""
+
+    by: str | None
+    helo: str | None
+    address: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +64,16 @@ def carrier(
     is the connecting address of the first hop that another host than the carrying one wrote.
     ``None`` where the chain tells neither.
     """
+    chain = tuple([_Hop(hop.by, hop.helo, hop.address) for hop in hops])
+    return _judged(chain, tuple(relay), tuple(egress), tuple(agent))
+
+
+# Every canary of a path comes through the same hosts.
+@lru_cache(maxsize=4096)
+def _judged(
+    hops: Sequence[_Hop], relay: Sequence[str], egress: Sequence[str], agent: Sequence[str]
+) -> Carrier | None:
+    """As :func:`carrier`."""
     planned = _host(relay)
     expected = frozenset(filter(None, map(parse_address, egress)))
     as_planned, relay_seen, start = _find_relay(hops, planned, expected, _host(agent))
@@ -80,7 +99,7 @@ def carrier(
 
 
 def _find_relay(
-    hops: Sequence[Hop], planned: _Host, egress: frozenset[str], agent: _Host
+    hops: Sequence[_Hop], planned: _Host, egress: frozenset[str], agent: _Host
 ) -> tuple[bool | None, str | None, int | None]:
     """Whether the relay is as planned, who it was, and from which hop on to look for the egress.
 
@@ -104,7 +123,7 @@ def _find_relay(
     return (False if planned.can_judge(first.by) else None), first.by, 1
 
 
-def _first_outside(hops: Sequence[Hop], carrying: _Host, egress: frozenset[str]) -> Hop | None:
+def _first_outside(hops: Sequence[_Hop], carrying: _Host, egress: frozenset[str]) -> _Hop | None:
     """The first hop written by another host; those of its own, such as to a filter, are passed.
 
     A loopback address is the host's own, except in an estate whose mail leaves from one.

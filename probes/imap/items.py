@@ -14,6 +14,12 @@ MAX_DEPTH = 16
 MAX_LINES = 64 * 1024
 """Bytes of a response, its literals not counted."""
 
+# What a server answers to the one FETCH that is sent all the time, one literal behind it.
+_USUAL = re.compile(
+    rb"\* ([0-9]{1,10}) FETCH \((UID) ([0-9]{1,10}) (INTERNALDATE) \"([^\"\\]*)\""
+    rb" (BODY\[HEADER\.FIELDS \([A-Z0-9 -]*\)\]) \{[0-9]+\}"
+)
+
 # Possessive: where there is but one way to match, the steps of it need not be kept.
 _HEAD = re.compile(rb"\* ([0-9]{1,10}) FETCH +\(", re.IGNORECASE)
 _KEY = re.compile(
@@ -127,6 +133,10 @@ def parse_fetch(parts: Sequence[bytes]) -> FetchReply:
     """
     if sum(map(len, parts[::2])) > MAX_LINES:
         raise ProtocolError("a FETCH response with far too much in it")
+    if len(parts) == 3 and parts[2] == b")" and (usual := _USUAL.fullmatch(parts[0])):
+        # What is below gives the same, in five times the time.
+        sequence, uid, number, date, given, header = usual.groups()
+        return FetchReply(int(sequence), {uid: number, date: given, header: parts[1]})
     head = _HEAD.match(parts[0])
     if head is None:
         raise ProtocolError("a FETCH response without its list")

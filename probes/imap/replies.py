@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
 
 from probes.contract.units import NS_PER_S
 from probes.imap.model import ProtocolError
@@ -93,6 +94,8 @@ def _resources(line: bytes) -> Iterator[tuple[bytes, bytes]]:
         yield from zip(words[1::3], words[2::3], strict=False)
 
 
+# Mails that come together came within the same second.
+@lru_cache(maxsize=64)
 def internaldate_ns(text: bytes) -> int | None:
     """Nanoseconds since the Unix epoch of an INTERNALDATE; None when it is no valid date."""
     match = _INTERNALDATE.fullmatch(text)

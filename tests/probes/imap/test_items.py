@@ -144,3 +144,39 @@ def test_garbage_gives_no_other_error(garbage: bytes) -> None:
             parse_fetch(response)
     except ProtocolError:
         pass
+
+
+USUAL = (
+    b'* 7 FETCH (UID 5 INTERNALDATE "24-Nov-2026 10:57:01 +0000"'
+    b" BODY[HEADER.FIELDS (X-A X)] {3}\r\na:b)"
+)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        (b"(UID", b"( UID"),  # the same, in a form that is read word by word
+        (b"UID", b"uid"),
+        (b"{3}\r\na:b", b'"a:b"'),
+        (b'"24-Nov', b'"\\24-Nov'),
+    ],
+)
+def test_the_usual_form_says_what_others_say(edit: tuple[bytes, bytes]) -> None:
+    assert USUAL.replace(*edit, 1) != USUAL
+    assert parse(USUAL.replace(*edit, 1)) == parse(USUAL)
+    assert parse(USUAL) == FetchReply(
+        7,
+        {
+            b"UID": b"5",
+            b"INTERNALDATE": b"24-Nov-2026 10:57:01 +0000",
+            b"BODY[HEADER.FIELDS (X-A X)]": b"a:b",
+        },
+    )
+
+
+@pytest.mark.parametrize(
+    "edit", [(b"a:b)", b"a:b) x"), (b"a:b)", b"a:b UID 5)"), (b"UID 5", b"UID 55555555555")]
+)
+def test_the_usual_form_with_something_wrong_is_wrong(edit: tuple[bytes, bytes]) -> None:
+    with pytest.raises(ProtocolError):
+        parse(USUAL.replace(*edit, 1)).number(b"UID")
