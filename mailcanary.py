@@ -14,23 +14,27 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
-    from pathlib import Path
+    from collections.abc import AsyncIterator, Coroutine, Mapping
 
     from typer._click import Command, Context
 
-    from agent.app import Settings
+    from agent.cli.run import Hire
     from agent.embedded import Take
-    from agent.policy.models import PolicyFile
+    from agent.remote import Collector as Employer
+    from agent.remote_app import Job
+    from collector.assembly import Parts
     from collector.config.files import ReadFiles
     from collector.settings import CollectorSettings
+    from collector.web.server import ServerOptions
     from lab.demo.run import RunningAgent
+
+T = TypeVar("T")
 
 __version__ = "0.1.0"
 
@@ -65,8 +69,8 @@ COMMANDS: dict[str, Lazy] = {
     "backup": Lazy("collector.cli.backup:backup", "Copy all of a collector, while it runs."),
     "restore": Lazy("collector.cli.backup:restore", "Make a collector's state from a backup."),
     "collector": Lazy("mailcanary:collector", "Run the collector: assignments out, events in."),
-    "run": Lazy("mailcanary:run", "Run collector and agent in one process, for a small site."),
-    "demo": Lazy("mailcanary:demo", "See an outage on a mail estate of its own, in a minute."),
+    "run": Lazy("agent.cli.run:run", "Run collector and agent in one process, for a small site."),
+    "demo": Lazy("lab.demo.cli:demo", "See an outage on a mail estate of its own, in a minute."),
 }  # fmt: skip
 
 
@@ -122,7 +126,8 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[
+    ctx: typer.Context,
+    version: Annotated[  # noqa: ARG001 - its callback does all there is to do
         bool,
         typer.Option(
             "--version", callback=_print_version, is_eager=True, help="Print the version."
@@ -130,56 +135,10 @@ def _root(
     ] = False,
 ) -> None:
     """Take the options that stand before a sub-command."""
+    ctx.obj = FrontDoor()
 
 
-def demo(
-    duration: Annotated[
-        str, typer.Option("--duration", help="How long the story lasts: 15s to 80s.")
-    ] = "45s",
-    plain: Annotated[
-        bool, typer.Option("--plain", help="Lines instead of a live table, also on a terminal.")
-    ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print nothing but one JSON object at the end.")
-    ] = False,
-) -> None:
-    """See an outage on a mail estate inside this process, without root, servers or network.
-
-    Ten relays of two providers carry three customers' canaries. Then outbound port 25 of two of
-    them is filtered, as clouds do it: they accept mail and cannot pass it on. Exit code 0 when just
-    those two were found.
-    """
-    import asyncio
-    import json
-
-    from rich.console import Console
-
-    from agent import logs
-    from agent.app import loop_factory
-    from lab.demo.run import Demo
-    from lab.demo.show import LiveScreen, PlainScreen, Screen, closing
-    from lab.demo.story import MAX_DURATION_S, MIN_DURATION_S, plot, relays
-    from probes.contract.units import parse_duration_between
-
-    try:
-        story = plot(parse_duration_between(duration, MIN_DURATION_S, MAX_DURATION_S))
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--duration") from None
-    logs.configure(level="warning")
-    console = Console(stderr=as_json, quiet=as_json)
-    screen: Screen = PlainScreen(console)
-    if console.is_terminal and not plain and not as_json:
-        screen = LiveScreen(console, relays())
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        result = runner.run(Demo(story, screen).run(_demo_agent))
-    if as_json:
-        sys.stdout.write(json.dumps(result) + "\n")
-    for line in closing(result):
-        console.print(line, highlight=False)
-    raise typer.Exit(0 if result["relays_hit"] == sorted(result["relays_filtered"]) else 1)
-
-
-def _files_of(config: "Path") -> "ReadFiles":
+def _files_of(config: Path) -> "ReadFiles":
     """Reads the configuration's files for a collector, which itself knows no agent's code."""
     from agent.settings_files import file_set, sources
     from collector.config.files import Files
@@ -215,20 +174,17 @@ def collector(
     SIGHUP reads the configuration and the certificate again; changed files are seen by themselves.
     A second signal ends the process at once.
     """
-    import asyncio
-    from pathlib import Path
-
-    from agent import logs
-    from agent.app import loop_factory
     from collector.app import run
     from collector.settings import read_settings, with_options
 
-    _check_level(log_level)
+    if log_level not in ("debug", "info", "warning", "error"):
+        raise typer.BadParameter(
+            f"found {log_level!r}, allowed is debug, info, warning or error",
+            param_hint="--log-level",
+        )
     given = None if settings is None else read_settings(Path(settings))
     chosen = with_options(given, config=config, state=state, listen=listen)
-    logs.configure(level=log_level)
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(run(chosen, _files_of(Path(chosen.config)), __version__))
+    FrontDoor().run(run(chosen, _files_of(Path(chosen.config)), __version__), log_level)
 
 
 def schema(
@@ -251,130 +207,114 @@ def schema(
     typer.echo(as_text(settings_schema()) if of == "collector" else schema_text(SchemaOf(of)))
 
 
-def run(
-    config: Annotated[
-        str, typer.Option("--config", help="The configuration; customers.d beside it is read too.")
-    ],
-    name: Annotated[
-        str | None,
-        typer.Option("--name", help="Which of its agents runs here; the only one if one."),
-    ] = None,
-    policy: Annotated[
-        str | None, typer.Option("--policy", help="The policy; policy.yaml beside the config.")
-    ] = None,
-    state: Annotated[
-        str, typer.Option("--state", help="Where log, rollups, spool and flights are kept.")
-    ] = "/var/lib/mailcanary",
-    listen: Annotated[
-        str, typer.Option("--listen", help="ADDRESS:PORT of the collector.")
-    ] = "127.0.0.1:8420",
-    log_level: Annotated[
-        str, typer.Option("--log-level", help="debug, info, warning or error.")
-    ] = "info",
-) -> None:
-    """Run a collector and one agent in this process until SIGTERM: all that a small site needs.
+class FrontDoor:
+    """What commands need that are made of several parts: only here all of these are known.
 
-    Other agents may work for the same collector. SIGHUP reads the configuration again.
+    It stands in the commands' context; each of them says what it expects of it.
     """
+
+    def run(self, work: "Coroutine[Any, Any, T]", log_level: str) -> T:
+        """Do a work in an event loop of its own, and log from that level up."""
+        import asyncio
+
+        from agent import logs
+        from agent.app import loop_factory
+
+        logs.configure(level=log_level)
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            return runner.run(work)
+
+    def run_both(
+        self, config: Path, state: Path, listen: str, agent: str, hire: "Hire", log_level: str
+    ) -> None:
+        """Run a collector and the agent that it is to employ, until they are told to stop.
+
+        Raises:
+            MailcanaryError: one of the two cannot start, and why.
+        """
+        from collector.settings import with_options
+
+        settings = with_options(None, config=str(config), state=str(state), listen=listen)
+        self.run(_both(settings, agent, hire), log_level)
+
+    @contextlib.asynccontextmanager
+    async def demo_agent(
+        self, document: "Mapping[str, Any]", secrets: "Mapping[str, str]", take: "Take"
+    ) -> "AsyncIterator[RunningAgent]":
+        """A collector on the lab's configuration and an agent that works for it, over HTTP.
+
+        The events that are shown are those of the collector's log; all that both keep goes when
+        the demo ends.
+        """
+        import secrets as random_secrets
+        import tempfile
+
+        import yaml
+
+        from agent.agent import Limits
+        from agent.app import Settings
+        from agent.embedded import as_environment, employed, trusting_policy
+        from agent.remote_app import Job
+        from collector.app import following
+        from collector.settings import with_options
+        from collector.web.server import ServerOptions
+        from probes.contract.config.models import Config
+
+        config = Config.model_validate(document)
+        environment = as_environment(secrets, random_secrets.token_hex(16))
+        with tempfile.TemporaryDirectory(prefix="mailcanary-demo-") as directory:
+            place = Path(directory)
+            main = place / "mailcanary.yaml"
+            main.write_text(yaml.safe_dump(dict(document)))
+            chosen = with_options(None, config=str(main), state=str(place / "collector"))
+
+            def hire(collector: "Employer") -> Job:
+                limits = Limits(heartbeat_s=0.5)
+                settings = Settings(place / "agent", limits=limits)
+                policy = trusting_policy(config)
+                return Job(collector, policy, settings, __version__, environment)
+
+            name, options = config.agents[0].name, ServerOptions(port=0)
+            async with (
+                _employing(chosen, name, hire, options) as (parts, job),
+                following(parts.log, take),
+                employed(job) as agent,
+            ):
+                yield agent
+
+
+async def _both(settings: "CollectorSettings", agent: str, hire: "Hire") -> None:
     import asyncio
-    from pathlib import Path
 
-    from agent import logs
-    from agent.app import Settings, loop_factory
-    from agent.assignment import assign
-    from agent.policy.load import find_policy
-    from agent.settings_files import load_config
-    from collector.settings import with_options
-
-    _check_level(log_level)
-    places = {"config": config, "state": str(Path(state) / "collector"), "listen": listen}
-    settings = with_options(None, **places)
-    rules = find_policy(Path(config), None if policy is None else Path(policy))
-    who = assign(load_config(Path(config)), name).agent
-    logs.configure(level=log_level)
-    agent = Settings(state=Path(state) / "agent")
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(_run_both(settings, agent, rules, who))
-
-
-async def _run_both(
-    settings: "CollectorSettings", agent: "Settings", policy: "PolicyFile", name: str
-) -> None:
-    import asyncio
-    from pathlib import Path
-
-    from agent.remote import Collector
-    from agent.remote_app import Job, work_for
-    from collector.app import running, signals
-    from collector.control.principal import Kind
+    from agent.remote_app import work_for
+    from collector.app import signals
 
     stop = asyncio.Event()
-    files = _files_of(Path(settings.config))
-    async with running(settings, files, __version__) as (parts, server):
-        # Nobody else ever sees this token, and it ends with the process.
-        info, secret = await parts.tokens.create(Kind.AGENT, name, who="mailcanary run")
+    async with _employing(settings, agent, hire) as (parts, job):
         with signals(stop, parts.config.reload):
-            try:
-                source = Collector(server.url, name, secret=secret)
-                await work_for(Job(source, policy, agent, __version__), stop)
-            finally:
-                await parts.tokens.revoke(info.id, who="mailcanary run")
-
-
-def _check_level(log_level: str) -> None:
-    if log_level not in ("debug", "info", "warning", "error"):
-        raise typer.BadParameter(
-            f"found {log_level!r}, allowed is debug, info, warning or error",
-            param_hint="--log-level",
-        )
+            await work_for(job, stop)
 
 
 @contextlib.asynccontextmanager
-async def _demo_agent(
-    document: "Mapping[str, Any]", secrets: "Mapping[str, str]", take: "Take"
-) -> "AsyncIterator[RunningAgent]":
-    """A collector on the lab's configuration and an agent that works for it, over HTTP.
-
-    The events that are shown are those of the collector's log; all that both keep goes when the
-    demo ends.
-    """
-    import secrets as random_secrets
-    import tempfile
-    from pathlib import Path
-
-    import yaml
-
-    from agent.agent import Limits
-    from agent.app import Settings
-    from agent.embedded import as_environment, employed, trusting_policy
+async def _employing(
+    settings: "CollectorSettings",
+    agent: str,
+    hire: "Hire",
+    options: "ServerOptions | None" = None,
+) -> "AsyncIterator[tuple[Parts, Job]]":
+    """A collector that serves, and the work that it has for that agent in this process."""
     from agent.remote import Collector
-    from agent.remote_app import Job
-    from collector.app import following, running
+    from collector.app import running
     from collector.control.principal import Kind
-    from collector.settings import with_options
-    from collector.web.server import ServerOptions
-    from probes.contract.config.models import Config
 
-    config = Config.model_validate(document)
-    environment = as_environment(secrets, random_secrets.token_hex(16))
-    with tempfile.TemporaryDirectory(prefix="mailcanary-demo-") as directory:
-        place = Path(directory)
-        main = place / "mailcanary.yaml"
-        main.write_text(yaml.safe_dump(dict(document)))
-        settings = with_options(None, config=str(main), state=str(place / "collector"))
-        options = ServerOptions(port=0)
-        async with running(settings, _files_of(main), __version__, options) as (parts, server):
-            name = config.agents[0].name
-            _, token = await parts.tokens.create(Kind.AGENT, name, who="mailcanary demo")
-            job = Job(
-                Collector(server.url, name, secret=token),
-                trusting_policy(config),
-                Settings(place / "agent", limits=Limits(heartbeat_s=0.5)),
-                __version__,
-                environment,
-            )
-            async with following(parts.log, take), employed(job) as agent:
-                yield agent
+    files = _files_of(Path(settings.config))
+    async with running(settings, files, __version__, options) as (parts, server):
+        # Nobody else ever sees this token, and it ends with the process.
+        info, secret = await parts.tokens.create(Kind.AGENT, agent, who="mailcanary")
+        try:
+            yield parts, hire(Collector(server.url, agent, secret=secret))
+        finally:
+            await parts.tokens.revoke(info.id, who="mailcanary")
 
 
 def main(args: list[str] | None = None) -> Any:

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import urlsplit
 
 import msgspec
 import structlog
@@ -31,6 +32,23 @@ log = structlog.get_logger(__name__)
 _FLUSH_S = 2.0
 
 
+class CollectorOptionError(MailcanaryError):
+    """The command line names no collector that could be asked."""
+
+    exit_code = 2
+
+
+def _is_url(text: str) -> bool:
+    """Whether requests can go there: with a token in a header, so with nobody's name in it."""
+    try:
+        url = urlsplit(text)
+        port = url.port
+    except ValueError:
+        return False
+    good = url.scheme in ("http", "https") and bool(url.hostname) and port != 0
+    return good and not any((url.username, url.password, url.query, url.fragment, " " in text))
+
+
 @dataclass(frozen=True, slots=True)
 class Collector:
     """Which collector an agent works for, as the command line says.
@@ -48,19 +66,20 @@ class Collector:
         """Where and how to ask it.
 
         Raises:
-            MailcanaryError: the URL is none, or the CA file cannot be read.
+            CollectorOptionError: the URL is none, or the CA file cannot be read.
         """
-        scheme, _, rest = self.url.partition("://")
-        if scheme not in ("http", "https") or not rest or "@" in rest or "?" in rest:
-            raise MailcanaryError(
+        if not _is_url(self.url):
+            raise CollectorOptionError(
                 f"--collector: found {self.url!r}, allowed is a URL such as https://HOST:8420"
             )
         try:
             ca_file = None if self.ca_file is None else str(self.ca_file)
-            tls = trust.context(ca_file, strict=True) if scheme == "https" else None
+            secure = urlsplit(self.url).scheme == "https"
+            tls = trust.context(ca_file, strict=True) if secure else None
         except OSError as error:
-            raise MailcanaryError(
-                f"--ca-file: found {self.ca_file} ({error}), allowed is a file of certificates"
+            reason = (error.strerror or str(error)).lower()
+            raise CollectorOptionError(
+                f"--ca-file: found {self.ca_file}: {reason}, allowed is a file of certificates"
             ) from None
         return Endpoint(self.url, self.agent, self.token, tls, f"mailcanary/{version}")
 

@@ -1,100 +1,65 @@
-"""``mailcanary agent``: run an agent from a local configuration file."""
+"""``mailcanary agent``: run an agent from a local configuration file, or for a collector."""
 
-from dataclasses import replace
-from enum import StrEnum
+from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-
-class LogLevel(StrEnum):
-    """What may be given to --log-level."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
+from agent.cli.options import AgentName, PolicyFile, readable
+from agent.cli.running import Running
+from agent.cli.taking import taking
 
 
-def _address(text: str | None) -> tuple[str, int] | None:
-    if text is None:
-        return None
-    host, colon, port = text.rpartition(":")
-    if not colon or not port.isdigit() or not 0 < int(port) < 65536:
-        raise typer.BadParameter(f"found {text!r}, allowed is ADDRESS:PORT, such as 127.0.0.1:9877")
-    return host.strip("[]") or "127.0.0.1", int(port)
+def _readable(path: Path | None) -> Path | None:
+    return None if path is None else readable(path, "--config")
 
 
-def agent(
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Who the agent is, where its work comes from, and where its events go."""
+
     config: Annotated[
         Path | None,
-        typer.Option("--config", help="The configuration; customers.d beside it is read too."),
-    ] = None,
+        typer.Option(
+            "--config",
+            callback=_readable,
+            help="The configuration; customers.d beside it is read too.",
+        ),
+    ] = None
     collector: Annotated[
         str | None,
-        typer.Option("--collector", help="URL of the collector to work for, instead of --config."),
-    ] = None,
+        typer.Option(
+            "--collector", metavar="URL", help="The collector to work for, instead of --config."
+        ),
+    ] = None
     token_file: Annotated[
         Path | None,
         typer.Option("--token-file", help="The agent's token; else MAILCANARY_TOKEN has it."),
-    ] = None,
+    ] = None
     ca_file: Annotated[
         Path | None,
         typer.Option("--ca-file", help="Certificates to trust the collector's by; the system's."),
-    ] = None,
-    name: Annotated[
-        str | None,
-        typer.Option(
-            "--name",
-            envvar="MAILCANARY_AGENT",
-            help="Which of its agents this is; the only one if one.",
-        ),
-    ] = None,
-    policy: Annotated[
-        Path | None, typer.Option("--policy", help="The policy; policy.yaml beside the config.")
-    ] = None,
-    state: Annotated[
-        Path, typer.Option("--state", help="Where spool and flights are kept.")
-    ] = Path("/var/lib/mailcanary"),
+    ] = None
+    name: AgentName = None
+    policy: PolicyFile = None
+    state: Annotated[Path, typer.Option("--state", help="Where spool and flights are kept.")] = (
+        Path("/var/lib/mailcanary")
+    )
     events: Annotated[
         str | None,
         typer.Option("--events", help="Append events to FILE as JSON lines; - is stdout."),
-    ] = None,
-    metrics: Annotated[
-        str | None, typer.Option("--metrics", help="Serve Prometheus metrics on ADDRESS:PORT.")
-    ] = None,
-    spool_max_mb: Annotated[
-        int, typer.Option("--spool-max-mb", min=1, help="Drop the oldest events past this size.")
-    ] = 1024,
-    max_sending: Annotated[
-        int | None,
-        typer.Option(
-            "--max-sending",
-            min=1,
-            help="Canaries on their way out at once; 4 per relay and at least 500.",
-            show_default=False,
-        ),
-    ] = None,
-    max_per_relay: Annotated[
-        int, typer.Option("--max-per-relay", min=1, help="Of these, to one relay.")
-    ] = 20,
-    max_per_mailbox: Annotated[
-        int, typer.Option("--max-per-mailbox", min=1, help="Canaries awaited in one mailbox.")
-    ] = 5_000,
-    max_in_air: Annotated[
-        int, typer.Option("--max-in-air", min=1, help="Canaries awaited in all mailboxes.")
-    ] = 200_000,
-    max_unread_s: Annotated[
-        float,
-        typer.Option(
-            "--max-unread-s", min=1, help="Seconds after which an unread mailbox gets no more."
-        ),
-    ] = 600.0,
-    log_level: Annotated[
-        LogLevel, typer.Option("--log-level", help="The least that is logged.")
-    ] = LogLevel.INFO,
-) -> None:
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentOptions(Running, Source):
+    """All options of the command."""
+
+
+@taking(AgentOptions)
+def agent(_ctx: typer.Context, options: AgentOptions) -> None:
     """Run an agent until SIGTERM: send its canaries, read them back, write down what happened.
 
     Its work comes from a local file (--config) or from a collector (--collector, --name, --policy).
@@ -102,70 +67,61 @@ def agent(
     --events, to a file or to standard output as JSON lines, each exactly once. A second signal ends
     the process at once.
     """
-    from importlib.metadata import version
+    _one_source(options)
+    if options.config is not None:
+        _by_file(options, options.config)
+    elif options.collector is not None and options.name is not None and options.policy is not None:
+        _by_collector(options, options.collector, options.name, options.policy)
 
+
+def _by_file(options: AgentOptions, config: Path) -> None:
     from agent import logs
-    from agent.agent import Limits
-    from agent.app import Settings, run
+    from agent.app import run
     from agent.assignment import assign
-    from agent.caps import Caps, for_relays
-    from agent.policy.load import find_policy, read_policy
+    from agent.policy.load import find_policy
     from agent.settings_files import load_config
     from probes.contract.config.loader import config_revision
 
-    _one_source(config, collector, name, policy, events)
-    caps = Caps(
-        per_relay=max_per_relay,
-        per_mailbox=max_per_mailbox,
-        in_air=max_in_air,
-        unread_s=max_unread_s,
-    )
-    settings = Settings(
-        state=state,
-        events=events,
-        metrics=_address(metrics),
-        limits=Limits(spool_bytes=spool_max_mb << 20),
-    )
-    if config is not None:
-        document = load_config(config)
-        assignment = assign(document, name, config_revision(document))
-        rules = find_policy(config, policy)
-        chosen = for_relays(assignment.routes, caps, sending=max_sending)
-        settings = replace(settings, limits=replace(settings.limits, caps=chosen))
-        logs.configure(level=log_level)
-        run(assignment, rules, settings, version("mailcanary"))
-    elif collector is not None and name is not None and policy is not None:
-        from agent.remote import Collector
-        from agent.remote_app import Job, run_for
-
-        rules = read_policy(policy)
-        if caps != Caps() or max_sending is not None:
-            # Asked for; else they follow from how many relays the assignment of the day has.
-            chosen = for_relays(0, caps, sending=max_sending)
-            settings = replace(settings, limits=replace(settings.limits, caps=chosen))
-        logs.configure(level=log_level)
-        source = Collector(collector, name, token_file, ca_file)
-        run_for(Job(source, rules, settings, version("mailcanary")))
+    document = load_config(config)
+    assignment = assign(document, options.name, config_revision(document))
+    rules = find_policy(config, options.policy)
+    settings = options.settings(options.state, options.events, relays=assignment.routes)
+    logs.configure(level=options.log_level)
+    run(assignment, rules, settings, version("mailcanary"))
 
 
-def _one_source(
-    config: Path | None,
-    collector: str | None,
-    name: str | None,
-    policy: Path | None,
-    events: str | None,
-) -> None:
+def _by_collector(options: AgentOptions, url: str, name: str, policy: Path) -> None:
+    from agent import logs
+    from agent.policy.load import read_policy
+    from agent.remote import Collector
+    from agent.remote_app import Job, run_for
+
+    settings = options.settings(options.state)
+    source = Collector(url, name, options.token_file, options.ca_file)
+    job = Job(source, read_policy(policy), settings, version("mailcanary"))
+    logs.configure(level=options.log_level)
+    run_for(job)
+
+
+def _one_source(options: AgentOptions) -> None:
     """Refuse options that do not go together, all at once."""
     problems = []
-    if (config is None) == (collector is None):
-        found = "none of them" if config is None else "both"
+    if (options.config is None) == (options.collector is None):
+        found = "none of them" if options.config is None else "both"
         problems.append(f"found {found}, allowed is one of --config and --collector")
-    if collector is not None:
-        if name is None:
+    if options.collector is not None:
+        if options.name is None:
             problems.append("found no --name, allowed with --collector is the agent's name")
-        if policy is None:
+        if options.policy is None:
             problems.append("found no --policy, allowed with --collector is the agent's own policy")
-        if events is not None:
+        if options.events is not None:
             problems.append("found --events, allowed with --collector is none: it gets the events")
+    elif options.config is not None:
+        for option, given in (
+            ("--token-file", options.token_file),
+            ("--ca-file", options.ca_file),
+        ):
+            if given is not None:
+                problems.append(f"found {option}, allowed is it only with --collector")
     if problems:
-        raise typer.BadParameter("; ".join(problems))
+        raise typer.BadParameter("; ".join(problems), param_hint="--config or --collector")

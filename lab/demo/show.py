@@ -77,11 +77,6 @@ def table(picture: Picture, specs: list[RelaySpec], width: int) -> Table:
 
 def closing(result: Mapping[str, Any]) -> list[str]:
     """The summary in words."""
-    r = result
-    counts = (
-        f"Of {r['sent']} canaries {r['delivered']} were delivered in time, {r['late']} late, "
-        f"{r['lost']} lost; {r['reordered']} were overtaken, {r['duplicates']} came twice."
-    )
     filtered = ", ".join(result["relays_filtered"])
     hit = ", ".join(result["relays_hit"]) or "none"
     seen = result["time_to_see_s"]
@@ -89,8 +84,23 @@ def closing(result: Mapping[str, Any]) -> list[str]:
         f"The lab filtered outbound port 25 on {filtered}.",
         f"Measured: hit were {hit}; "
         + ("not all of the filtered ones were seen." if seen is None else f"seen after {seen} s."),
-        counts,
+        f"Of {result['sent']} canaries {', '.join(_fates(result))}.",
+        f"{result['reordered']} were overtaken, {result['duplicates']} came twice."
+        + (f" {result['unsent']} more were held back and not sent." if result["unsent"] else ""),
     ]
+
+
+def _fates(result: Mapping[str, Any]) -> list[str]:
+    """What became of all that were sent; of what did not happen only the usual is named."""
+    fates = [
+        f"{result['delivered']} were delivered in time",
+        f"{result['late']} late",
+        f"{result['lost']} lost",
+        *(f"{count} {outcome}" for outcome, count in result["other"].items()),
+    ]
+    if result["pending"]:
+        fates.append(f"{result['pending']} were still on their way at the end")
+    return fates
 
 
 class Screen(Protocol):

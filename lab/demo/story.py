@@ -88,12 +88,19 @@ class Times:
     released_ns: int | None = None
 
 
+_TOLD_APART = (
+    Outcome.DELIVERED, Outcome.LATE, Outcome.LOST, Outcome.PENDING, Outcome.UNSENT,
+)  # fmt: skip
+
+
 def summary(picture: Picture, times: Times, filtered: tuple[str, ...]) -> Mapping[str, Any]:
     """The result as one JSON-able object.
 
     ``relays_filtered`` is what the lab did, ``relays_hit`` what was measured; ``time_to_see_s`` is
     the time from the filter to the moment at which the last of the filtered relays was seen, or
-    ``None`` if one never was.
+    ``None`` if one never was. Every canary is accounted for: ``sent`` is the sum of ``delivered``,
+    ``late``, ``lost``, ``pending`` (on its way when the demo ended) and all of ``other``; those
+    that the agent held back are ``unsent`` and not among them.
     """
     verdicts = picture.verdicts()
     counts = Counter(verdict.outcome for verdict in verdicts)
@@ -117,10 +124,11 @@ def summary(picture: Picture, times: Times, filtered: tuple[str, ...]) -> Mappin
         "duplicates": sum(verdict.duplicates for verdict in verdicts),
         "time_to_see_s": to_see,
         "pending": counts[Outcome.PENDING],
+        "unsent": counts[Outcome.UNSENT],
         "other": {
             str(outcome): count
             for outcome, count in sorted(counts.items())
-            if outcome not in (Outcome.DELIVERED, Outcome.LATE, Outcome.LOST, Outcome.PENDING)
+            if outcome not in _TOLD_APART
         },
         "late_by_relay": {name: relay.late for name, relay in picture.relays.items() if relay.late},
         "delay_p50_s": round(on_time[len(on_time) // 2], 3) if on_time else None,

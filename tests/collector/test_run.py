@@ -3,6 +3,7 @@
 import asyncio
 import json
 import subprocess
+import urllib.request
 from collections import Counter
 from pathlib import Path
 
@@ -10,16 +11,18 @@ import pytest
 
 from collector.log.sqlite import SqliteLog
 from lab.estate import Estate
+from lab.faults import OutboundFiltered
 from probes.contract.events import Arrival, decode
 from tests.agent.labs import quick_relay
 from tests.agent.processes import Site, lay_out
 from tests.collector.collectors import listening_url
+from tests.ports import free_port
 from tests.servers.process import environment
 from tests.servers.program import MAILCANARY, Program
 
 
-def _program(site: Site) -> Program:
-    options: list[str | Path] = ["--config", site.config, "--state", site.state]
+def _program(site: Site, *more: str) -> Program:
+    options: list[str | Path] = ["--config", site.config, "--state", site.state, *more]
     command = [*MAILCANARY, "run", *options, "--listen", "127.0.0.1:0"]
     return Program("run", command, site.log)
 
@@ -73,6 +76,38 @@ async def test_its_token_ends_with_it(tmp_path: Path) -> None:
     [token] = json.loads(done.stdout)
     assert (token["kind"], token["name"]) == ("agent", "lab")
     assert token["revoked_ns"] is not None
+
+
+def _told(port: int) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        text: bytes = answer.read()
+    return text.decode()
+
+
+async def test_its_agent_serves_metrics_and_keeps_to_its_caps(tmp_path: Path) -> None:
+    port = free_port()
+    async with Estate([quick_relay("relay-a1")], ["acme/inbox"]) as lab:
+        await lab.order(OutboundFiltered(), relays=["relay-a1"])
+        site = lay_out(lab, tmp_path, interval="300ms")
+        program = _program(site, "--metrics", f"127.0.0.1:{port}", "--max-in-air", "2")
+        program.start()
+        held = 'relay_failures_total{reason="agent-cap",relay="relay-a1",stage=""}'
+        try:
+            await asyncio.to_thread(
+                program.wait_for, lambda: held in _told_or_nothing(port), "canaries are held back"
+            )
+            told = await asyncio.to_thread(_told, port)
+        finally:
+            assert await asyncio.to_thread(program.stop) == 0
+        assert len(lab.truth.acceptances) == 2
+    assert 'mailcanary_agent_relay_in_flight{relay="relay-a1"} 2.0' in told
+
+
+def _told_or_nothing(port: int) -> str:
+    try:
+        return _told(port)
+    except OSError:
+        return ""
 
 
 @pytest.mark.parametrize("option", ["--config", "--policy"])

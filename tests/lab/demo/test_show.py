@@ -19,6 +19,9 @@ RESULT = {
     "lost": 1,
     "reordered": 3,
     "duplicates": 0,
+    "pending": 0,
+    "unsent": 0,
+    "other": {},
 }
 
 
@@ -35,8 +38,26 @@ def test_the_closing_words_name_relays_and_counts() -> None:
     assert "filtered outbound port 25 on relay-b2, relay-b3" in text
     assert "seen after 4.2 s" in text
     assert "Of 10 canaries 7 were delivered in time, 2 late, 1 lost" in text
+    assert "on their way" not in text
+    assert "held back" not in text
     unseen = closing({**RESULT, "relays_hit": [], "time_to_see_s": None})
     assert "hit were none; not all of the filtered ones were seen" in " ".join(unseen)
+
+
+def test_the_closing_words_leave_no_canary_out() -> None:
+    result = {
+        **RESULT,
+        "sent": 16,
+        "pending": 3,
+        "unsent": 4,
+        "other": {"deferred": 2, "unknown": 1},
+    }
+    text = " ".join(closing(result))
+    counts, _, rest = text.partition("Of 16 canaries ")[2].partition(". ")
+    assert sum(int(part.split()[0]) for part in counts.split(", ")) == 16, counts
+    assert "3 were still on their way at the end" in counts
+    assert "2 deferred, 1 unknown" in counts
+    assert "4 more were held back and not sent" in rest
 
 
 def test_plain_lines_carry_no_control_characters() -> None:

@@ -1,5 +1,8 @@
 """The demo's plot and its summary."""
 
+import random
+from typing import Any
+
 import pytest
 
 from lab.demo.picture import Picture
@@ -13,6 +16,9 @@ from lab.demo.story import (
     relays,
     summary,
 )
+from probes.contract.events import Arrival, CanaryEvent, Expiry, Intent, Interval, Submission
+from probes.contract.names import Path
+from probes.contract.stages import Result
 
 S = 1_000_000_000
 
@@ -47,3 +53,40 @@ def test_the_time_to_see_counts_only_when_all_filtered_relays_were_seen() -> Non
     assert result["time_to_see_s"] == 7.0
     assert result["relays_hit"] == ["relay-b2", "relay-b3"]
     assert result["sent"] == 0
+
+
+PATH = Path("demo", "relay-a1", "acme/inbox")
+
+
+def course(number: int, rng: random.Random) -> list[CanaryEvent]:
+    """What may happen to a canary, as far as it has come when the demo ends."""
+    canary, at_ns = f"{number:032x}", number * S
+    words: dict[str, Any] = {"canary": canary, "path": PATH, "at_ns": at_ns}
+    intent = Intent(
+        **words, path_seq=number, mailbox_seq=number, stream_epoch="e", due_ns=at_ns,
+        deadline_s=2.5, loss_after_s=120.0,
+    )  # fmt: skip
+    submission = Submission(**words, sent_ns=at_ns, result=rng.choice(list(Result)))
+    arrival = Arrival(
+        canary=canary, path=PATH, path_seq=number, mailbox_seq=number, stream_epoch="e",
+        sent_ns=at_ns, seen_ns=at_ns + S, delay=rng.choice((Interval(0, 1), Interval(9, 9))),
+        clock="boottime", folder="INBOX", junk=False, uidvalidity=1, uid=number,
+    )  # fmt: skip
+    expiry = Expiry(**words, lost=rng.random() < 0.5, watermark_ns=at_ns)
+    whole: list[CanaryEvent] = [intent, submission, *rng.choice(([arrival], [expiry], []))]
+    return whole[: rng.choice((1, 2, 3, 3))]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_every_canary_is_accounted_for(seed: int) -> None:
+    rng = random.Random(seed)  # noqa: S311 - a random sequence that repeats
+    picture = Picture([spec.name for spec in relays()])
+    courses = [course(number, rng) for number in range(1, 2001)]
+    for event in (event for events in courses for event in events):
+        picture.take(event)
+    result = summary(picture, Times(), FILTERED)
+    parts = (result["delivered"], result["late"], result["lost"], result["pending"])
+    assert result["sent"] == sum(parts) + sum(result["other"].values())
+    assert result["sent"] + result["unsent"] == len(courses)
+    assert all(count > 0 for count in (*parts, result["unsent"], *result["other"].values()))
+    assert result["pending"] == picture.pending
