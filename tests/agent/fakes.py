@@ -30,6 +30,7 @@ T = TypeVar("T")
 KEY = Key("k1", Secret("a signing key of the tests", "key"))
 RING = KeyRing(KEY)
 INBOX = "acme/inbox"
+BOUNCES = "monitor/bounces"
 PATH = Path("sfo", "relay-a1", INBOX)
 S = 1_000_000_000
 

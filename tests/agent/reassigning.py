@@ -8,8 +8,8 @@ from agent.assignment import Assignment
 from probes.contract.config.models import Mailbox
 from probes.contract.names import Path
 from probes.contract.plan import PathPlan, due_times_ns
-from tests.agent.fakes import INBOX, assignment
-from tests.agent.stages import BOUNCES, OTHER
+from tests.agent.fakes import BOUNCES, INBOX, assignment
+from tests.agent.stages import OTHER
 
 A1, A2 = (PathPlan(Path("sfo", f"relay-a{i}", INBOX), 10.0, 3.0 * i, 5.0, 30.0) for i in (1, 2))
 AT_OTHER = PathPlan(Path("sfo", "relay-a1", OTHER), 10.0, 7.0, 5.0, 30.0)

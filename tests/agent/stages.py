@@ -10,6 +10,7 @@ from probes.contract.events import Heartbeat, Intent
 from probes.contract.plan import PathPlan
 from probes.imap import Message
 from tests.agent.fakes import (
+    BOUNCES,
     INBOX,
     RING,
     FakeSmtp,
@@ -21,7 +22,6 @@ from tests.agent.fakes import (
 from tests.agent.folders import FakeFolder, FakeImap
 from tests.agent.mailbox.benches import virtual_clock
 
-BOUNCES = "monitor/bounces"
 OTHER = "globex/inbox"
 OLD_BOUNCES = "monitor/old"
 

@@ -17,6 +17,7 @@ from probes.imap import ImapFailure, ImapStage
 from probes.smtp import Mail, SendReport
 from tests.agent.fakes import (
     ACCEPTED,
+    BOUNCES,
     INBOX,
     FakeSmtp,
     InlineSpool,
@@ -26,7 +27,7 @@ from tests.agent.fakes import (
 )
 from tests.agent.mailbox.benches import play
 from tests.agent.reassigning import A1, A2, AT_OTHER, dues, work
-from tests.agent.stages import BOUNCES, OTHER, Stage
+from tests.agent.stages import OTHER, Stage
 
 # --- paths ----------------------------------------------------------------------------------
 

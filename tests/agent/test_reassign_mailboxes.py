@@ -12,6 +12,7 @@ from probes.imap import Message
 from probes.smtp import Mail, SendReport
 from tests.agent.fakes import (
     ACCEPTED,
+    BOUNCES,
     INBOX,
     PATH,
     FakeSmtp,
@@ -22,7 +23,7 @@ from tests.agent.fakes import (
 )
 from tests.agent.mailbox.benches import play
 from tests.agent.reassigning import A1, AT_OTHER, box, work
-from tests.agent.stages import BOUNCES, OLD_BOUNCES, OTHER, Stage
+from tests.agent.stages import OLD_BOUNCES, OTHER, Stage
 
 T = TypeVar("T")
 

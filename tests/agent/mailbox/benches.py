@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from agent.air import Air
 from agent.clock import Clock
@@ -16,6 +17,8 @@ from agent.spool.flight import Flight
 from agent.spool.store import Cursor
 from probes.contract.events import Arrival, Bounce
 from probes.contract.names import Path
+from probes.contract.stages import Reason, Stage
+from probes.imap import ImapFailure, ImapStage
 from tests.agent.fakes import (
     INBOX,
     PATH,
@@ -23,12 +26,17 @@ from tests.agent.fakes import (
     InlineSpool,
     assignment,
     begun,
+    canary_mail,
     flight,
     rng,
 )
 from tests.agent.folders import FakeFolder, FakeImap
 from tests.simulation.clock import VirtualClock
 from tests.simulation.loop import VirtualLoop
+
+CLOSED = ImapFailure(ImapStage.FETCH, Reason.CLOSED, "the server has gone")
+NO_CONNECTION = ImapFailure(Stage.CONNECT, Reason.REFUSED, "nobody listens")
+BAD_PASSWORD = ImapFailure(Stage.AUTH, Reason.CREDENTIALS, "no")
 
 
 @dataclass
@@ -98,6 +106,11 @@ class Bench:
         self.spool.store.commit()
         self.air.expect(made, now, dot=now)
         return made
+
+    def deliver(self, number: int = 1, *, folder: str = "INBOX") -> int:
+        """The canary of that number among those that are out comes home; its UID."""
+        made = self.spool.store.flights()[number - 1]
+        return self.folders[self.name, folder].deliver(partial(canary_mail, made))
 
     def arrivals(self) -> list[Arrival]:
         """What is recorded of arrivals."""

@@ -5,10 +5,9 @@ from functools import partial
 
 from agent.mailbox.account import fingerprint
 from agent.spool.store import Cursor
-from probes.contract.stages import Reason, Stage
 from probes.contract.token import HEADER
-from probes.imap import ImapFailure, ImapStage
 from tests.agent.fakes import (
+    BOUNCES,
     INBOX,
     InlineSpool,
     arrival_of,
@@ -18,18 +17,7 @@ from tests.agent.fakes import (
     flight,
     other_mail,
 )
-from tests.agent.mailbox.benches import Bench, play, virtual_clock
-
-CLOSED = ImapFailure(ImapStage.FETCH, Reason.CLOSED, "the server has gone")
-NO_CONNECTION = ImapFailure(Stage.CONNECT, Reason.REFUSED, "nobody listens")
-BOUNCES = "monitor/bounces"
-
-
-def deliver(bench: Bench, number: int = 1, *, folder: str = "INBOX") -> int:
-    """The canary comes home; its UID."""
-    made = bench.spool.store.flights()[number - 1]
-    return bench.folders[bench.name, folder].deliver(partial(canary_mail, made))
-
+from tests.agent.mailbox.benches import CLOSED, NO_CONNECTION, Bench, play, virtual_clock
 
 # --- where it begins -----------------------------------------------------------------------------
 
@@ -57,7 +45,7 @@ def test_a_canary_that_came_home_before_the_first_look_is_found(inline_spool: In
         async with bench.watching():
             await asyncio.sleep(1)
             made = bench.fly(1)
-            deliver(bench)
+            bench.deliver()
             bench.inbox.refuses = None
             await asyncio.sleep(60)
         assert [event.canary for event in bench.arrivals()] == [made.canary]
@@ -72,7 +60,7 @@ def test_a_restart_finds_what_came_meanwhile_without_a_search(inline_spool: Inli
         async with bench.watching():
             await asyncio.sleep(1)
             bench.fly(1)
-        deliver(bench)
+        bench.deliver()
         again = bench.restart()
         async with again.watching():
             await asyncio.sleep(1)
@@ -88,7 +76,7 @@ def test_what_was_in_flight_when_a_folder_is_new_is_searched_for(inline_spool: I
         bench.fly(1)
         stranger = flight(9, sent=bench.clock.now()).numbered(1, 1, "e0")
         bench.inbox.deliver(partial(canary_mail, stranger))
-        deliver(bench)
+        bench.deliver()
         async with bench.watching():
             await asyncio.sleep(1)
         assert [event.uid for event in bench.arrivals()] == [2]
@@ -126,7 +114,7 @@ def test_after_a_change_of_uidvalidity_only_the_awaited_count_and_each_once(
         async with bench.watching():
             await asyncio.sleep(1)
             home = bench.fly(1)
-            deliver(bench)
+            bench.deliver()
             await asyncio.sleep(5)
             awaited = bench.fly(2)
             bench.inbox.dies = CLOSED
@@ -178,7 +166,7 @@ def test_only_its_own_are_deleted_and_only_when_they_are_durable(inline_spool: I
             stranger = flight(9, sent=bench.clock.now()).numbered(1, 1, "e0")
             bench.inbox.deliver(other_mail)
             inline_spool.problem = "disk full"
-            deliver(bench)
+            bench.deliver()
             await asyncio.sleep(300)
             assert bench.inbox.deleted == []
             assert bench.watch.folders["INBOX"].state == "spool"
@@ -202,7 +190,7 @@ def test_deleting_goes_on_after_a_restart(inline_spool: InlineSpool) -> None:
         async with bench.watching():
             await asyncio.sleep(1)
             bench.fly(1)
-            deliver(bench)
+            bench.deliver()
             await asyncio.sleep(0.1)
             assert len(bench.arrivals()) == 1
         assert bench.inbox.deleted == []
@@ -221,7 +209,7 @@ def test_a_deletion_that_fails_is_done_again(inline_spool: InlineSpool) -> None:
         async with bench.watching():
             await asyncio.sleep(1)
             bench.fly(1)
-            deliver(bench)
+            bench.deliver()
             await asyncio.sleep(0.1)
             bench.inbox.dies = CLOSED
             await asyncio.sleep(10)

@@ -7,13 +7,17 @@ import pytest
 
 from agent.mailbox.account import fingerprint
 from probes.contract.config.models import Imap
-from probes.contract.stages import Reason
-from probes.imap import ImapFailure, ImapStage
-from tests.agent.fakes import INBOX, InlineSpool, bounce_mail, canary_mail, dsn, flight, other_mail
+from tests.agent.fakes import (
+    BOUNCES,
+    INBOX,
+    InlineSpool,
+    bounce_mail,
+    canary_mail,
+    dsn,
+    flight,
+    other_mail,
+)
 from tests.agent.mailbox.benches import Bench, play, virtual_clock
-
-CLOSED = ImapFailure(ImapStage.FETCH, Reason.CLOSED, "the server has gone")
-BOUNCES = "monitor/bounces"
 
 
 async def killed_before_deleting(spool: InlineSpool) -> Bench:

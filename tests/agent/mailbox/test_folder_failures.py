@@ -13,17 +13,14 @@ from tests.agent.fakes import (
     S,
     canary_mail,
 )
-from tests.agent.mailbox.benches import Bench, play, virtual_clock
-
-CLOSED = ImapFailure(ImapStage.FETCH, Reason.CLOSED, "the server has gone")
-NO_CONNECTION = ImapFailure(Stage.CONNECT, Reason.REFUSED, "nobody listens")
-BAD_PASSWORD = ImapFailure(Stage.AUTH, Reason.CREDENTIALS, "no")
-
-
-def deliver(bench: Bench, number: int = 1, *, folder: str = "INBOX") -> int:
-    """The canary comes home; its UID."""
-    made = bench.spool.store.flights()[number - 1]
-    return bench.folders[bench.name, folder].deliver(partial(canary_mail, made))
+from tests.agent.mailbox.benches import (
+    BAD_PASSWORD,
+    CLOSED,
+    NO_CONNECTION,
+    Bench,
+    play,
+    virtual_clock,
+)
 
 
 def test_after_a_lost_connection_nothing_is_missed_or_counted_twice(
@@ -36,7 +33,7 @@ def test_after_a_lost_connection_nothing_is_missed_or_counted_twice(
             await asyncio.sleep(1)
             for number in (1, 2, 3):
                 bench.fly(number)
-            deliver(bench, 1)
+            bench.deliver(1)
             await asyncio.sleep(0.5)
             bench.inbox.dies = CLOSED
             last_seen = bench.watch.folders["INBOX"].checked
@@ -182,7 +179,7 @@ def test_a_canary_stuck_where_nothing_is_pushed_costs_no_logins(inline_spool: In
         async with bench.watching():
             bench.fly(1)
             await asyncio.sleep(600)
-            deliver(bench)
+            bench.deliver()
             await asyncio.sleep(60)
         assert len(bench.inbox.opens) == 1
         [event] = bench.arrivals()

@@ -6,8 +6,6 @@ from functools import partial
 import pytest
 
 from agent.mailbox.cadence import Cadence
-from probes.contract.stages import Reason, Stage
-from probes.imap import ImapFailure, ImapStage
 from tests.agent.fakes import (
     InlineSpool,
     S,
@@ -15,19 +13,13 @@ from tests.agent.fakes import (
     flight,
     other_mail,
 )
-from tests.agent.mailbox.benches import Bench, play, virtual_clock
-
-CLOSED = ImapFailure(ImapStage.FETCH, Reason.CLOSED, "the server has gone")
-NO_CONNECTION = ImapFailure(Stage.CONNECT, Reason.REFUSED, "nobody listens")
-BAD_PASSWORD = ImapFailure(Stage.AUTH, Reason.CREDENTIALS, "no")
-BOUNCES = "monitor/bounces"
-
-
-def deliver(bench: Bench, number: int = 1, *, folder: str = "INBOX") -> int:
-    """The canary comes home; its UID."""
-    made = bench.spool.store.flights()[number - 1]
-    return bench.folders[bench.name, folder].deliver(partial(canary_mail, made))
-
+from tests.agent.mailbox.benches import (
+    CLOSED,
+    NO_CONNECTION,
+    Bench,
+    play,
+    virtual_clock,
+)
 
 # --- what it measures ----------------------------------------------------------------------------
 
@@ -43,7 +35,7 @@ def test_the_interval_holds_the_true_delay_and_is_narrow(
             await asyncio.sleep(5)
             bench.fly(1)
             await asyncio.sleep(delay_s)
-            deliver(bench)
+            bench.deliver()
             await asyncio.sleep(60)
         [event] = bench.arrivals()
         error_s = max(0.02, 0.03 * delay_s)
@@ -61,7 +53,7 @@ def test_with_idle_a_stuck_canary_is_seen_the_moment_it_comes(inline_spool: Inli
         async with bench.watching():
             bench.fly(1)
             await asyncio.sleep(901)
-            deliver(bench)
+            bench.deliver()
             await asyncio.sleep(1)
         [event] = bench.arrivals()
         assert event.delay.lo <= 901 <= event.delay.hi <= 901.01
@@ -75,7 +67,7 @@ def test_junk_is_an_attribute(inline_spool: InlineSpool) -> None:
         async with bench.watching(), bench.watching("Junk"):
             await asyncio.sleep(1)
             bench.fly(1)
-            deliver(bench, folder="Junk")
+            bench.deliver(folder="Junk")
             await asyncio.sleep(5)
         [event] = bench.arrivals()
         assert (event.folder, event.junk) == ("Junk", True)
@@ -111,7 +103,7 @@ def test_many_mails_come_in_batches_and_the_backlog_is_noticed(inline_spool: Inl
                 bench.fly(number)
             bench.inbox.dies = CLOSED
             for number in range(1, 36):
-                deliver(bench, number)
+                bench.deliver(number)
             before = bench.watch.folders["INBOX"].checked
             bench.inbox.dies = None
             await asyncio.sleep(60)
@@ -162,7 +154,7 @@ def test_a_new_flight_wakes_it(inline_spool: InlineSpool, has_idle: bool) -> Non
             await asyncio.sleep(0.1)
             # A check under way ends within 16 ms of any moment.
             assert bench.inbox.fetches >= 5
-            deliver(bench)
+            bench.deliver()
             await asyncio.sleep(0.05)
             assert len(bench.arrivals()) == 1
             assert bench.arrivals()[0].delay.hi < 0.13
@@ -265,7 +257,7 @@ def test_what_could_not_be_written_moves_no_watermark(inline_spool: InlineSpool)
             await asyncio.sleep(1)
             bench.fly(1)
             inline_spool.problem = "disk full"
-            deliver(bench)
+            bench.deliver()
             delivered = bench.clock.now().boot_ns
             await asyncio.sleep(60)
             mark = bench.watch.watermark(boot)
