@@ -63,7 +63,8 @@ class Canary(msgspec.Struct, gc=False, eq=False):
     good, all by its agent's clock; ``born_ns`` the log's time when the first event of it came.
     ``silent``: its agent fell silent before it told the end. ``carriers`` has bit 1 where a copy
     came by another relay than planned, bit 2 by another egress address. ``kept``: it was taken over
-    from an older file. ``stored``: it has a row. No reference leads back to it, and there may be
+    from an older file. ``ended``: what it counts as is no longer pending. ``stored``: it has a row.
+    No reference leads back to it, and there may be
     many thousands, so the garbage collector need not look at them.
     """
 
@@ -80,6 +81,7 @@ class Canary(msgspec.Struct, gc=False, eq=False):
     judged: Cell | None = None
     cursors: list[int] = []
     kept: bool = False
+    ended: bool = False
     stored: bool = False
     applied: Cell = {}
 
@@ -171,5 +173,7 @@ def unpack(key: RowKey, number: int, born_ns: int, data: bytes) -> Canary:
     canary.cursors = cursors
     canary.stored = True
     if canary.series > NO_SERIES:
-        canary.applied = canary.cell(canary.verdict())
+        verdict = canary.verdict()
+        canary.applied = canary.cell(verdict)
+        canary.ended = verdict.outcome is not Outcome.PENDING
     return canary

@@ -8,7 +8,7 @@ batches it came in, and whatever restarts lay in between.
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -55,6 +55,9 @@ _DECODERS: dict[str, msgspec.json.Decoder[CanaryEvent | Config | Tick]] = {
 EVENTS = 64
 """Events of a canary whose places in the log are kept: far more than an honest agent reports."""
 _MOST = 1 << 63
+_Decoded = tuple[Entry, Any, RowKey]
+"""An entry, its event unless nothing of that can be counted, and the canary that it is about."""
+_NO_KEY: RowKey = b""
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -147,31 +150,36 @@ class Core:
 
     def take(self, entries: Iterable[Entry]) -> None:
         """Fold the next entries of the log."""
-        decoded = [(entry, self._decode(entry)) for entry in entries]
-        self._prefetch(event for _, event in decoded if event is not None)
-        start = self._start
-        for entry, event in decoded:
+        decoded = [self._decode(entry) for entry in entries]
+        self._prefetch(key for _, _, key in decoded if key)
+        start, heard, handlers = self._start, self._heard, self._handlers
+        for entry, event, key in decoded:
             start.cursor = entry.cursor
-            start.clock_ns = max(start.clock_ns, entry.ingested_at_ns)
+            if entry.ingested_at_ns > start.clock_ns:
+                start.clock_ns = entry.ingested_at_ns
             if entry.source != COLLECTOR:
-                self._silence.hear(entry.source, start.clock_ns)
-                self._heard[entry.source] = start.clock_ns
-            if event is None:
-                continue
-            if isinstance(event, Tick):
-                self._tick(event)
-            elif isinstance(event, Config):
-                self._config(event)
-            else:
-                canary = self._canary(row_key(event.canary, event.path.agent))
+                heard[entry.source] = start.clock_ns
+            if key:
+                canary = self._canary(key)
                 if len(canary.cursors) < EVENTS:
                     canary.cursors.append(entry.cursor)
-                self._handlers[entry.kind](canary, event)
+                handlers[entry.kind](canary, event)
+            elif event is not None:
+                # What time it is now says who was silent until then.
+                self._silence.hear(heard)
+                self._own(event)
+        self._silence.hear(heard)
 
-    def _decode(self, entry: Entry) -> CanaryEvent | Config | Tick | None:
+    def _own(self, event: Config | Tick) -> None:
+        if isinstance(event, Tick):
+            self._tick(event)
+        else:
+            self._config(event)
+
+    def _decode(self, entry: Entry) -> _Decoded:
         decoder = _DECODERS.get(entry.kind)
         if decoder is None:
-            return None
+            return entry, None, _NO_KEY
         try:
             event = decoder.decode(entry.body)
         except msgspec.MsgspecError:
@@ -179,16 +187,13 @@ class Core:
         if event is None or not _fits(event):
             # Nothing of it can be counted, and the log keeps it: it must not stop the rest.
             self._start.counters.undecodable += 1
-            return None
-        return event
+            return entry, None, _NO_KEY
+        if isinstance(event, Config | Tick):
+            return entry, event, _NO_KEY
+        return entry, event, row_key(event.canary, event.path.agent)
 
-    def _prefetch(self, events: Iterable[CanaryEvent | Config | Tick]) -> None:
-        missing = {
-            key
-            for event in events
-            if not isinstance(event, Config | Tick)
-            and (key := row_key(event.canary, event.path.agent)) not in self._canaries
-        }
+    def _prefetch(self, keys: Iterable[RowKey]) -> None:
+        missing = {key for key in keys if key not in self._canaries}
         for canary in self._shelf.canaries(missing):
             self._canaries[canary.key] = canary
 
@@ -338,7 +343,8 @@ class Core:
         if canary.series == NO_SERIES:
             return
         verdict = canary.verdict()
-        if verdict.outcome is not Outcome.PENDING:
+        canary.ended = verdict.outcome is not Outcome.PENDING
+        if canary.ended:
             self._silence.closed(canary.number)
             self._ended.append(canary.key)
         if canary.series == IGNORED:
@@ -346,7 +352,7 @@ class Core:
         cell = canary.cell(verdict)
         cells.add(added[canary.series, canary.start_s], cells.difference(cell, canary.applied))
         canary.applied = cell
-        path = str(self.registry.tagged(canary.series).path)
+        path = self.registry.tagged(canary.series).name
         told = newest(canary.at_ns, canary.number, name, verdict)
         latest[path] = self._latest[path] = self._latest.get(path, Latest()).fold(told)
 

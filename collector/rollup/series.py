@@ -35,9 +35,13 @@ class Series(NamedTuple):
 
 
 class Tagged(NamedTuple):
-    """A path under one set of labels, and the numbers of the other series that it counts in."""
+    """A path under one set of labels, and the numbers of the other series that it counts in.
+
+    ``name`` is the path as it is written.
+    """
 
     path: Path
+    name: str
     others: tuple[int, ...]
 
 
@@ -90,7 +94,7 @@ class Registry:
         for dimension, key in _others(path, labels):
             known = self._numbers.get((dimension, key, ()))
             others.append(self._add(dimension, key, ()) if known is None else known)
-        self._tagged[number] = Tagged(path, tuple(others))
+        self._tagged[number] = Tagged(path, str(path), tuple(others))
 
     def _add(self, dimension: str, key: str, labels: Labels) -> int:
         number = len(self._numbers) + 1

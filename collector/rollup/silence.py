@@ -7,7 +7,7 @@ heard, so the silence of all begins when it is back.
 
 import heapq
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from collector.rollup.canary import RowKey
 from probes.contract.units import NS_PER_S
@@ -31,9 +31,9 @@ class Silence:
         self._overdue: defaultdict[str, dict[int, RowKey]] = defaultdict(dict)
         self._open: dict[int, tuple[int, RowKey]] = {}
 
-    def hear(self, source: str, at_ns: int) -> None:
-        """Note that an event of that source was taken in."""
-        self.heard[source] = at_ns
+    def hear(self, heard: Mapping[str, int]) -> None:
+        """Note when an event of each of these sources was taken in last."""
+        self.heard.update(heard)
 
     def opened(self, number: int, born_ns: int, key: RowKey) -> None:
         """A canary became known; called in the order of their numbers, and so of their births."""

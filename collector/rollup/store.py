@@ -18,7 +18,6 @@ from collector.rollup.file import RollupDamagedError, explain
 from collector.rollup.latest import Latest
 from collector.rollup.series import Dimension, Registry, Series
 from probes.contract.names import parse_path
-from probes.contract.outcome import Outcome
 from probes.contract.units import NS_PER_S
 
 MINUTE_S = 60
@@ -273,9 +272,7 @@ def spread(changes: dict[tuple[int, int], Cell], registry: Registry) -> dict[Pla
 
 
 def _is_open(canary: Canary) -> bool:
-    if canary.series == NO_SERIES:
-        return True
-    return canary.series > NO_SERIES and canary.verdict().outcome is Outcome.PENDING
+    return canary.series == NO_SERIES or (canary.series > NO_SERIES and not canary.ended)
 
 
 def _customer(series: Series) -> str:
