@@ -16,6 +16,7 @@ BENCHMARKS = {
     "cli": "mailcanary --help",
     "plan": "plan 1,000 customers x 100 relays",
     "schedule": "100,000 paths: send-time error and CPU",
+    "growth": "collector and agents from 1 to 100,000 paths, and how soon a change is in force",
     "rollup": "events a second that the rollup counts",
     "ingest": "events a second into one collector process over HTTP",
     "roundtrips": "CPU and memory per canary, through Postfix and Dovecot",
@@ -31,6 +32,9 @@ def main(arguments: Sequence[str]) -> int:
         epilog="benchmarks: " + "; ".join(f"{name}: {what}" for name, what in BENCHMARKS.items()),
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="which ones; default: all")
+    parser.add_argument(
+        "--sizes", metavar="SIZE,…", help="of growth: paths, and x agents; default: all that it has"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object a line per figure")
     options = parser.parse_args(arguments)
     unknown = [name for name in options.names if name not in BENCHMARKS]
@@ -39,7 +43,8 @@ def main(arguments: Sequence[str]) -> int:
     missing = 0
     for name in options.names or BENCHMARKS:
         try:
-            figures = importlib.import_module(f"benchmarks.{name}").run()
+            chosen = {} if name != "growth" or not options.sizes else {"sizes": options.sizes}
+            figures = importlib.import_module(f"benchmarks.{name}").run(**chosen)
         except Unavailable as reason:
             missing += 1
             print(f"{name}: not run, {reason}", file=sys.stderr)
