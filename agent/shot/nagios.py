@@ -82,7 +82,9 @@ def _judge(flown: Flown, shot: Shot, thresholds: Thresholds) -> State:
     if verdict.outcome is Outcome.PENDING:
         if not flown.begun or waits_unread(flown, shot):
             return State.UNKNOWN
-        return _by_delay(flown, thresholds, shot.waited_s, math.inf, at_least=True) or State.UNKNOWN
+        found = _by_delay(flown, thresholds, shot.waited_s, math.inf, at_least=True)
+        # A wait that was cut short says of a delay only that it is too long, if it is.
+        return State.UNKNOWN if found is None or (shot.cut and found < State.CRITICAL) else found
     if verdict.outcome in (Outcome.UNSENT, Outcome.UNKNOWN):
         return State.UNKNOWN
     return State.CRITICAL

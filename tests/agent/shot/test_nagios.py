@@ -255,11 +255,16 @@ def test_a_canary_that_was_never_sent_says_nothing_of_its_path() -> None:
     assert "a1 to acme/inbox: not sent" in text
 
 
-def test_what_ended_the_waiting_is_told() -> None:
-    cut = Shot((flown("a1", sent("a1")),), READ, 3.0, "timed out after 5 s")
-    state, text = plugin(cut, LIMITS)
-    assert state is State.UNKNOWN
-    assert text.startswith("MAIL UNKNOWN - timed out after 5 s, 0 of 1 canaries home; ")
+@pytest.mark.parametrize(
+    ("waited_s", "state"), [(3.0, State.UNKNOWN), (7.0, State.UNKNOWN), (10.0, State.CRITICAL)]
+)
+def test_what_ended_the_waiting_is_told_and_only_what_is_certain(
+    waited_s: float, state: State
+) -> None:
+    cut = Shot((flown("a1", sent("a1")),), READ, waited_s, "timed out after 12 s")
+    found, text = plugin(cut, LIMITS)
+    assert found is state
+    assert text.startswith(f"MAIL {state.name} - timed out after 12 s, 0 of 1 canaries home; ")
 
 
 def test_ranges_alert_as_the_plugins_guidelines_say() -> None:
