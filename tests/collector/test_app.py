@@ -1,18 +1,15 @@
 """A whole collector: it starts, serves every role, reloads, tells how it does, and stops."""
 
 import asyncio
-import contextlib
 import os
 import signal
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import ClientSession
 
-from collector.app import Standing, run, running, server_options, web_services
+from collector.app import Standing, run, server_options, web_services
 from collector.assembly import room_of
 from collector.control.principal import Kind
 from collector.ingest.admission import Room
@@ -26,27 +23,8 @@ from collector.web.server import ServerOptions
 from probes.contract.errors import ConfigError
 from tests.collector.config.services import customer, read_files, site_files, write_yaml
 from tests.collector.consuming.life import read_all, until
+from tests.collector.inside import collector, settings_of
 from tests.collector.web.servers import bearer
-
-
-def _settings(directory: Path, main: Path, **more: Any) -> CollectorSettings:
-    return CollectorSettings(version=1, config=str(main), state=str(directory / "state"), **more)
-
-
-@contextlib.asynccontextmanager
-async def collector(
-    directory: Path, **more: Any
-) -> AsyncIterator[tuple[Any, ClientSession, dict[str, str]]]:
-    """A collector's parts, a client of it, and an operator's header; ``more`` settings."""
-    main = site_files(directory)
-    settings = _settings(directory, main, **more)
-    async with running(settings, lambda: read_files(main), "1.2.3", ServerOptions(port=0)) as (
-        parts,
-        server,
-    ):
-        _, token = await parts.tokens.create(Kind.OPERATOR, "ann", who="test")
-        async with ClientSession(base_url=server.url) as client:
-            yield parts, client, bearer(token.reveal())
 
 
 async def test_health_is_told_in_full_to_operators_only(tmp_path: Path) -> None:
@@ -197,7 +175,7 @@ async def test_a_first_start_with_a_bad_configuration_is_an_error(tmp_path: Path
     main = site_files(tmp_path)
     main.write_text("version: 1\ntiger: 2\n")
     with pytest.raises(ConfigError, match="tiger"):
-        await run(_settings(tmp_path, main), lambda: read_files(main), "1.2.3")
+        await run(settings_of(tmp_path, main), lambda: read_files(main), "1.2.3")
     # Nothing of it is left running: the state can be opened by the next one.
     log = SqliteLog.open(tmp_path / "state" / "log")
     await log.close()

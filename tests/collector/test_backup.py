@@ -20,7 +20,7 @@ from probes.contract.events import encode
 from probes.contract.names import Path as Route
 from probes.contract.wire import Beat
 from tests.collector.ingest.made import GZIP, intent, packed
-from tests.collector.test_app import collector
+from tests.collector.inside import collector
 from tests.collector.web.servers import bearer
 from tests.disks import small_disk
 

@@ -1,25 +1,13 @@
 """Every metric that a collector serves stands in the docs, with its labels, and no other does."""
 
-import re
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from collector.control.principal import Kind
-from tests.collector.test_app import collector
+from tests.collector.documented import documented
+from tests.collector.inside import collector
 from tests.collector.web.servers import bearer
-
-DOCS = Path(__file__).parents[2] / "docs"
-ROW = re.compile(r"^\| `(mailcanary_collector_[a-z0-9_]+)` \|([^|]*)\|", re.MULTILINE)
-
-
-def documented() -> dict[str, set[str]]:
-    """Each metric of the docs' tables with its labels."""
-    found: dict[str, set[str]] = {}
-    for page in sorted(DOCS.glob("*.md")):
-        for name, labels in ROW.findall(page.read_text(encoding="utf-8")):
-            found[name] = set(re.findall(r"`(\w+)`", labels))
-    return found
 
 
 async def served(directory: Path) -> dict[str, set[str]]:

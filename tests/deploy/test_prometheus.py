@@ -12,7 +12,7 @@ from prometheus_client.core import Metric
 from agent.prometheus import families, standing_families
 from agent.standing.ledger import Standing
 from probes.contract.events import Heartbeat, SpoolHealth
-from tests.collector.test_metrics_documented import documented
+from tests.collector.documented import documented
 from tests.deploy.unit import ROOT, program
 
 PROMETHEUS = ROOT / "deploy" / "prometheus"

@@ -2,6 +2,7 @@
 
 import asyncio
 import smtplib
+import ssl
 from email.message import Message
 from email.parser import BytesParser
 from email.policy import SMTP as SMTP_POLICY
@@ -12,6 +13,7 @@ import aiosmtplib
 from lab.estate import Estate
 from lab.mailboxes import Mailbox
 from lab.relay import Relay
+from probes.contract.config.models import RelayTls
 
 SENDER = "canary-lab@monitor.example"
 INBOX = "acme/inbox"
@@ -35,6 +37,21 @@ def client(relay: Relay, timeout: float = 5.0) -> aiosmtplib.SMTP:
         local_hostname="agent.example",
         timeout=timeout,
         start_tls=False,
+    )
+
+
+def tls_client(relay: Relay, context: ssl.SSLContext, **login: str) -> aiosmtplib.SMTP:
+    """A client for a relay with TLS, by STARTTLS or from the first byte; not connected yet."""
+    wrapped = relay.spec.tls is RelayTls.IMPLICIT
+    return aiosmtplib.SMTP(
+        hostname=relay.host,
+        port=relay.port,
+        local_hostname="agent.example",
+        use_tls=wrapped,
+        start_tls=not wrapped,
+        tls_context=context,
+        timeout=5,
+        **login,  # type: ignore[arg-type]  # only username and password are given
     )
 
 

@@ -22,9 +22,8 @@ from lab.faults import (
 from lab.specs import MailboxSpec, RelaySpec
 from probes.contract.config.models import RelayTls
 from probes.contract.stages import Stage
-from tests.lab.clients import INBOX, RCPT, SENDER, client, delivered, imap, mail, send
+from tests.lab.clients import INBOX, RCPT, SENDER, client, delivered, imap, mail, send, tls_client
 from tests.lab.conftest import quick_relay
-from tests.lab.test_smtpd import tls_client
 
 Loops = pytest.mark.parametrize(
     "loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"]

@@ -14,7 +14,17 @@ from lab.relay import Relay
 from lab.smtpd import decode_xtext, parse_notify, parse_ret, take_parameters
 from lab.specs import RelaySpec
 from probes.contract.config.models import RelayTls
-from tests.lab.clients import BOUNCES, INBOX, RCPT, SENDER, client, delivered, mail, only_message
+from tests.lab.clients import (
+    BOUNCES,
+    INBOX,
+    RCPT,
+    SENDER,
+    client,
+    delivered,
+    mail,
+    only_message,
+    tls_client,
+)
 
 CA = trustme.CA()
 
@@ -49,20 +59,6 @@ async def secured(server_tls: ssl.SSLContext) -> AsyncIterator[Estate]:
     ]
     async with Estate(relays, [INBOX]) as running:
         yield running
-
-
-def tls_client(relay: Relay, context: ssl.SSLContext, **login: str) -> aiosmtplib.SMTP:
-    wrapped = relay.spec.tls is RelayTls.IMPLICIT
-    return aiosmtplib.SMTP(
-        hostname=relay.host,
-        port=relay.port,
-        local_hostname="agent.example",
-        use_tls=wrapped,
-        start_tls=not wrapped,
-        tls_context=context,
-        timeout=5,
-        **login,  # type: ignore[arg-type]  # only username and password are given
-    )
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import asyncio
 from agent.shipper.beat import FIRST_BEAT_S, Pulse
 from agent.shipper.failures import KNOCK_S, ShipError, of_status
 from probes.contract.wire import Beat, BeatReply
-from tests.agent.shipper.test_client import BEAT
+from tests.agent.shipper.beats import BEAT
 from tests.simulation.loop import VirtualLoop
 
 S = 1_000_000_000

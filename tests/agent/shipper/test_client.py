@@ -11,17 +11,14 @@ from agent.shipper.client import CollectorClient, Endpoint
 from agent.shipper.failures import Fate, ShipError
 from probes.contract.errors import SecretError
 from probes.contract.secret import Secret
-from probes.contract.wire import AssignmentDocument, Beat, BeatReply, Ingested
+from probes.contract.wire import AssignmentDocument, BeatReply, Ingested
+from tests.agent.shipper.beats import BEAT
 
 TOKEN = "mc1_agent_x_secret"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 INGESTED = Ingested(
     epoch="e", high_water=1, accepted=1, duplicates=0, received_at_ns=1, answered_at_ns=2
 )
-BEAT = Beat(
-    version="1", boot_id="b", started_ns=1, sent_at_ns=2, revision="r", epoch="e", last_seq=1,
-    shipped_seq=1,
-)  # fmt: skip
 
 
 @contextlib.asynccontextmanager

@@ -1,31 +1,15 @@
 """The registry: what beats and heartbeats tell, who is down, and what outlives a restart."""
 
 from pathlib import Path
-from typing import Any
 
 from collector.control.agents import AgentRegistry
 from collector.control.standing import Standing
 from collector.control.store import ControlStore, operate
 from probes.contract.events import Heartbeat, MailboxHealth, SpoolHealth
-from probes.contract.wire import Beat
+from tests.collector.control.beats import beat
 from tests.collector.control.stores import NOW_NS, HandClock, control_store
 
 SPOOL = SpoolHealth(epoch="e1", last_seq=9, depth=2, bytes=4096, dropped=0)
-
-
-def beat(**more: Any) -> Beat:
-    """A beat of an agent that has shipped 7 of 9 events."""
-    values: dict[str, Any] = {
-        "version": "0.1.0",
-        "boot_id": "b1",
-        "started_ns": NOW_NS,
-        "sent_at_ns": NOW_NS,
-        "revision": "r1",
-        "epoch": "e1",
-        "last_seq": 9,
-        "shipped_seq": 7,
-    }
-    return Beat(**{**values, **more})
 
 
 def heartbeat(at_ns: int, mailboxes: dict[str, MailboxHealth], lag_s: float = 0.0) -> Heartbeat:

@@ -7,8 +7,8 @@ from collector.control.agents import AgentRegistry
 from collector.control.principal import Kind
 from collector.control.tokens import Tokens
 from collector.control.upkeep import keep_up
+from tests.collector.control.beats import beat
 from tests.collector.control.stores import NOW_NS, HandClock, control_store
-from tests.collector.control.test_agents import beat
 
 
 async def test_what_is_known_is_kept_at_the_end(tmp_path: Path) -> None:

@@ -22,8 +22,8 @@ from collector.web.fleet_metrics import FleetCollector
 from collector.web.health import Finding
 from collector.web.tokens import TOKENS
 from probes.contract.wire import BeatReply
+from tests.collector.control.beats import beat
 from tests.collector.control.stores import NOW_NS, HandClock, control_store
-from tests.collector.control.test_agents import beat
 from tests.collector.web.servers import bearer, started, web_services
 
 

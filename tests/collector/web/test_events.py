@@ -1,6 +1,5 @@
 """``POST /api/v1/events`` on the wire: what is taken, what is refused, and in which words."""
 
-import asyncio
 import contextlib
 import gzip
 import io
@@ -15,14 +14,9 @@ from aiohttp import ClientResponse, ClientSession
 from collector.control.agents import AgentRegistry
 from collector.ingest.admission import Room
 from collector.ingest.metrics import IngestCollector
-from collector.ingest.service import Ingest
-from collector.log.sqlite import SqliteLog
 from collector.web.agents import AGENTS
-from collector.web.app import WebServices
 from collector.web.events import INGEST, finding
 from collector.web.handling import BodyTime
-from collector.web.openapi import document
-from collector.web.routes import ROUTES
 from probes.contract.wire import (
     MAX_COMPRESSED_BYTES,
     MAX_PLAIN_BYTES,
@@ -43,24 +37,9 @@ from tests.collector.ingest.made import (
     raw_body,
     running,
 )
+from tests.collector.web.posting import DESCRIBED, SFO, URL, serving, slow, until_inside
 from tests.collector.web.servers import bearer, started, web_services
 from tests.disks import fill, small_disk
-
-URL = "/api/v1/events"
-SFO = bearer("agent-sfo")
-DESCRIBED = document(ROUTES, "1.2.3")["paths"][URL]["post"]["responses"]
-
-
-@contextlib.asynccontextmanager
-async def serving(
-    directory: Path, room: Room | None = None, base: WebServices | None = None
-) -> AsyncIterator[tuple[ClientSession, Ingest, SqliteLog]]:
-    """A server that takes events into a log on the disk."""
-    async with (
-        running(directory, room) as (ingest, log),
-        started({INGEST: ingest}, base=base) as client,
-    ):
-        yield client, ingest, log
 
 
 async def post(client: ClientSession, data: Any, **headers: str) -> ClientResponse:
@@ -179,29 +158,6 @@ async def test_a_body_that_never_ends_is_given_up_and_leaves_its_place(
         assert ingest.admission.inside == 0
         writer.close()
         assert (await post(client, packed(lines(1, 1)))).status == 200
-
-
-async def slow(
-    client: ClientSession, token: str, begun: bytes = b"", length: int = 1000
-) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A request whose body has begun and does not end."""
-    port = (await client.get("/nothing")).url.port
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    head = (
-        f"POST {URL} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n"
-        f"Content-Type: application/x-ndjson\r\nContent-Encoding: gzip\r\n"
-        f"Content-Length: {length}\r\n\r\n"
-    )
-    writer.write(head.encode() + begun)
-    await writer.drain()
-    return reader, writer
-
-
-async def until_inside(ingest: Ingest, count: int) -> None:
-    """Wait until so many batches are under way."""
-    async with asyncio.timeout(10):
-        while ingest.admission.inside != count:  # noqa: ASYNC110 - no one tells when
-            await asyncio.sleep(0.001)
 
 
 async def test_an_agents_third_batch_at_a_time_is_turned_away_unread(tmp_path: Path) -> None:

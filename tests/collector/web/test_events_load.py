@@ -10,8 +10,8 @@ from aiohttp import ClientSession
 from collector.ingest.admission import Room
 from probes.contract.wire import MAX_BATCH_EVENTS, Ingested
 from tests.collector.ingest.made import GZIP, lines, packed
+from tests.collector.web.posting import URL, serving, slow, until_inside
 from tests.collector.web.servers import bearer
-from tests.collector.web.test_events import URL, serving, slow, until_inside
 
 GARBAGE = 1_000_000
 MIB = 1 << 20

@@ -22,7 +22,7 @@ from probes.contract.events import encode
 from probes.contract.wire import PROBLEM_TYPE, Gap, Ingested, ProblemDetails
 from tests.collector.ingest.made import check, intent, running
 from tests.collector.log.batches import everything
-from tests.collector.web.test_events import DESCRIBED, URL, serving
+from tests.collector.web.posting import DESCRIBED, URL, serving
 
 ROOM = Room(per_minute=1_000_000)
 GOOD = [encode(intent(number) if number % 2 else check()) for number in range(1, 13)]
