@@ -72,7 +72,10 @@ def file_sets(files: Sequence[Path]) -> list[FileSet]:
     mains = [file for file in files if file.absolute().parent.name != CUSTOMERS]
     customers = [file for file in files if file not in mains]
     if not mains:
-        raise ValueError(f"files of {CUSTOMERS} are checked together with their main file: name it")
+        raise ValueError(
+            f"found only files of {CUSTOMERS}, allowed are they together with their main file: "
+            "name it"
+        )
     sets = []
     for main in dict.fromkeys(mains):
         own = file_set(main)
@@ -84,7 +87,10 @@ def file_sets(files: Sequence[Path]) -> list[FileSet]:
     read = {file.resolve() for entry in sets for file in entry.customers}
     for file in customers:
         if file.resolve() not in read:
-            raise ValueError(f"{file}: which of the main files does it belong to?")
+            raise ValueError(
+                f"found {file}, allowed is a customer's file beside a main file: which of the main "
+                "files does it belong to?"
+            )
     return sets
 
 

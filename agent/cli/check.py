@@ -105,7 +105,7 @@ def check(
     try:
         sets = file_sets(files)
     except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+        raise typer.BadParameter(str(error), param_hint="FILE") from None
     # Main files in one directory share their customers' files, and what is wrong with those.
     problems: dict[Problem, None] = {}
     warnings: dict[Problem, None] = {}

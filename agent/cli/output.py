@@ -23,7 +23,9 @@ def to_stdout() -> Iterator[None]:
         raise
     except OSError as error:
         # What is left in the buffer would be tried again, and fail again, at the very end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
         reason = (error.strerror or str(error)).lower()
         raise MailcanaryError(
             f"standard output: found {reason}, allowed is one that takes what is written"

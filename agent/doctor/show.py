@@ -48,7 +48,7 @@ def _print_lacking(diagnosis: Diagnosis, console: Console) -> None:
     if not lines:
         return
     where = "put in place of" if diagnosis.indent is None else "add to the list"
-    text = [f"If these secrets are meant to go there, {where} 'secrets' in {diagnosis.policy}"]
+    text = [f"If these secrets are meant to go there, {where} 'secrets' in {diagnosis.policy}:"]
     if any(item.rule is not None and item.rule.unverified for item in diagnosis.items):
         text.append("(unverified: true lets one go without TLS, as the configuration asks)")
     text += ["", *(["secrets:"] if diagnosis.indent is None else []), *lines]

@@ -90,7 +90,7 @@ def legend(shot: Shot, width: int) -> Text:
 
 
 def _milliseconds(seconds: float) -> str:
-    return f"{seconds * 1000:,.0f} ms"
+    return f"{seconds * 1000:,.{0 if seconds >= 0.01 else 1}f} ms"
 
 
 def table(shot: Shot, judged: Judged, width: int, *, lines: bool) -> RenderableType:

@@ -8,6 +8,7 @@ import typer
 from typer.testing import CliRunner
 
 from agent.cli.check import check
+from probes.contract.errors import MailcanaryError
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 SMALL = EXAMPLES / "small.yaml"
@@ -163,8 +164,17 @@ def test_wrong_usage_is_two(arguments: list[str]) -> None:
 
 def test_a_customer_file_alone_is_wrong_usage() -> None:
     customer = FLEET.parent / "customers.d" / "acme.yaml"
-    assert runner.invoke(app, [str(customer)]).exit_code == 2
+    result = runner.invoke(app, [str(customer)], terminal_width=200)
+    assert result.exit_code == 2
+    assert "Invalid value for FILE: found only files of customers.d, allowed" in result.stderr
     assert runner.invoke(app, [str(customer), str(FLEET)]).exit_code == 0
+
+
+def test_a_full_disk_behind_standard_output_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr("sys.stdout", full)
+        with pytest.raises(MailcanaryError, match="standard output: found no space left"):
+            check([SMALL])
 
 
 def test_on_a_terminal_colour_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,6 +56,10 @@ def test_the_legend_has_the_stages_of_its_bars_and_breaks_between_them() -> None
         "  . accept (final dot)  ─ transit",
     ]
     assert legend(shot(flown("a1")), 80).plain == "No canary got as far as a bar."
+    refused = sent("a1", Result.UNREACHABLE, "connect: refused")
+    refused.phases["connect"] = 0.0012
+    quick = legend(shot(flown("a1", refused)), 80).plain
+    assert quick == "The longest bar is 1.2 ms:  C connect"
 
 
 @pytest.mark.parametrize("width", [80, 100, 130, 200])
