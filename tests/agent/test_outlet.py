@@ -147,18 +147,23 @@ async def test_a_failed_write_is_done_again_from_where_the_other_side_stands(
     assert taker.seqs == list(range(1, 9))
 
 
-async def test_a_write_whose_caller_was_cancelled_is_waited_for_and_not_repeated(
-    spool: SpoolWriter,
-) -> None:
-    taker = Taker()
-    outlet = Outlet(spool, taker)
-    await write(spool, 7)
+async def cut_off(outlet: Outlet, taker: Taker) -> None:
+    """A write is begun, and whoever asked for it is cancelled while it hangs."""
     taker.gate.clear()
     first = asyncio.create_task(outlet.drain())
     await asyncio.to_thread(taker.entered.wait)
     first.cancel()
     with pytest.raises(asyncio.CancelledError):
         await first
+
+
+async def test_a_write_whose_caller_was_cancelled_is_waited_for_and_not_repeated(
+    spool: SpoolWriter,
+) -> None:
+    taker = Taker()
+    outlet = Outlet(spool, taker)
+    await write(spool, 7)
+    await cut_off(outlet, taker)
     second = asyncio.create_task(outlet.drain())
     await write(spool, 2)
     assert taker.begun == 1
@@ -172,12 +177,7 @@ async def test_a_cancelled_write_that_fails_is_reported_to_the_next(spool: Spool
     taker.problem = SpoolError("full")
     outlet = Outlet(spool, taker)
     await write(spool, 1)
-    taker.gate.clear()
-    first = asyncio.create_task(outlet.drain())
-    await asyncio.to_thread(taker.entered.wait)
-    first.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await first
+    await cut_off(outlet, taker)
     taker.gate.set()
     with pytest.raises(SpoolError, match="full"):
         await outlet.drain()

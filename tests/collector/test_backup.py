@@ -18,7 +18,7 @@ from collector.rollup.file import FILE_NAME as ROLLUP
 from probes.contract.errors import MailcanaryError
 from probes.contract.events import encode
 from probes.contract.names import Path as Route
-from probes.contract.wire import Beat
+from tests.collector.control.beats import beat
 from tests.collector.ingest.made import GZIP, intent, packed
 from tests.collector.inside import collector
 from tests.collector.web.servers import bearer
@@ -53,12 +53,8 @@ async def _counted(parts: Any) -> None:
     """Wait until the rollups have dealt with all that is in the log now."""
     last = (await parts.log.bounds()).last
     async with asyncio.timeout(30):
-        while (await parts.consumers.status())[0].cursor < last:  # noqa: ASYNC110 - no one tells
+        while parts.consumers[0].status().cursor < last:  # noqa: ASYNC110 - no one tells
             await asyncio.sleep(0.01)
-
-
-BEAT = Beat(version="1", boot_id="b", started_ns=1, sent_at_ns=1, revision="r", epoch="e1",
-            last_seq=1, shipped_seq=0)  # fmt: skip
 
 
 async def test_a_copy_taken_while_it_runs_is_a_whole_collector(tmp_path: Path) -> None:
@@ -66,7 +62,7 @@ async def test_a_copy_taken_while_it_runs_is_a_whole_collector(tmp_path: Path) -
     async with collector(tmp_path) as (parts, client, ann):
         _, secret = await parts.tokens.create(Kind.AGENT, "sfo", who="test")
         sfo = secret.reveal()
-        parts.agents.beat("sfo", BEAT)
+        parts.agents.beat("sfo", beat())
         await parts.agents.flush()
         await _send(client, sfo, 1, 50)
         await _counted(parts)
@@ -105,7 +101,8 @@ async def test_a_copy_taken_while_it_runs_is_a_whole_collector(tmp_path: Path) -
         gap = {"first_seq": len(kept) + 1, "last_seq": sent} if len(kept) < sent else None
         assert (answer["accepted"], answer["gap"]) == (5, gap)
         await _counted(parts)
-        [status] = await parts.consumers.status()
+        [consumer] = parts.consumers
+        status = consumer.status()
         assert (status.missed, status.problem) == (0, None)
         # What the rollups made of an event from before the backup.
         assert await _get(client, f"/api/v1/canaries/{7:032x}", ann)

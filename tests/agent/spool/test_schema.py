@@ -1,5 +1,6 @@
 """Opening the spool: locks, damage, versions, and disks that cannot be used."""
 
+import contextlib
 import os
 import sqlite3
 import subprocess
@@ -81,15 +82,22 @@ sys.stdin.read()
 """
 
 
-def test_a_spool_that_another_process_holds_is_refused_by_its_number(tmp_path: Path) -> None:
+@contextlib.contextmanager
+def held_by_another(directory: Path) -> Iterator["subprocess.Popen[str]"]:
+    """A process that has the spool open."""
     with subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(tmp_path)],
+        [sys.executable, "-c", HOLDER, str(directory)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
+        yield holder
+
+
+def test_a_spool_that_another_process_holds_is_refused_by_its_number(tmp_path: Path) -> None:
+    with held_by_another(tmp_path) as holder:
         with pytest.raises(SpoolError, match=f"lock held by process {holder.pid}, allowed is one"):
             open_spool(tmp_path)
         holder.communicate()
@@ -97,14 +105,7 @@ def test_a_spool_that_another_process_holds_is_refused_by_its_number(tmp_path: P
 
 
 def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(tmp_path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "held\n"
+    with held_by_another(tmp_path) as holder:
         holder.kill()
     close(open_spool(tmp_path))
 

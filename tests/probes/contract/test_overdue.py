@@ -29,6 +29,12 @@ class Machine:
         boot_ns = self.now_ns - self.booted_ns
         return Instant(self.now_ns + self.wall_off_ns, boot_ns, f"boot-{self.boot}")
 
+    def live(self, steps: list[tuple[int, int]]) -> None:
+        """Each time so many nanoseconds pass, and the wall clock is set by so many."""
+        for wait_ns, step_ns in steps:
+            self.now_ns += wait_ns
+            self.wall_off_ns += step_ns
+
     def reboot(self) -> None:
         self.boot, self.booted_ns = self.boot + 1, self.now_ns
 
@@ -92,9 +98,7 @@ def test_a_wall_clock_that_is_set_both_ways_makes_no_canary_overdue(
 ) -> None:
     machine = Machine()
     sent = machine.read()
-    for wait_ns, step_ns in steps:
-        machine.now_ns += wait_ns
-        machine.wall_off_ns += step_ns
+    machine.live(steps)
     mark = machine.read()
     over = overdue_s(sent_at(submission(sent)), watermark_of(beat(mark), PATH.mailbox), deadline_s)
     assert over == machine.now_ns / 1e9 - deadline_s
@@ -106,9 +110,7 @@ def test_across_a_reboot_the_wall_clock_tells_with_its_error_taken_off(
 ) -> None:
     machine = Machine()
     sent = machine.read()
-    for wait_ns, step_ns in steps:
-        machine.now_ns += wait_ns
-        machine.wall_off_ns += step_ns
+    machine.live(steps)
     machine.reboot()
     mark = watermark_of(beat(machine.read(), boot_id="boot-2"), PATH.mailbox)
     over = overdue_s(sent_at(submission(sent)), mark, 60.0, wall_error_s=error_s)

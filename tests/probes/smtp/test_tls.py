@@ -131,6 +131,13 @@ async def test_the_systems_store_knows_no_test_ca(
     assert report.tls.problem in (UNTRUSTED, "no trusted roots to judge it by")
 
 
+async def serve_over(tls: RelayTls, serve: Serve, context: ssl.SSLContext) -> ScriptedServer:
+    """A server with TLS from the first byte, or with STARTTLS."""
+    if tls is RelayTls.IMPLICIT:
+        return await serve(implicit, context)
+    return await serve(starttls(context))
+
+
 @pytest.mark.parametrize("tls", [RelayTls.STARTTLS, RelayTls.IMPLICIT])
 @pytest.mark.parametrize(
     ("kind", "words"),
@@ -150,10 +157,7 @@ async def test_required_tls_refuses_a_bad_certificate(
     kind: str,
     words: str,
 ) -> None:
-    context = certificates.context(kind)
-    server = await (
-        serve(implicit, context) if tls is RelayTls.IMPLICIT else serve(starttls(context))
-    )
+    server = await serve_over(tls, serve, certificates.context(kind))
     report = await submit(server, over, mail, tls=tls)
     assert (report.result, report.stage) == (Result.FAILED, Stage.TLS)
     assert report.reason is Reason.CERTIFICATE
@@ -174,10 +178,7 @@ async def test_verification_can_be_lifted(
     tls: RelayTls,
     kind: str,
 ) -> None:
-    context = certificates.context(kind)
-    server = await (
-        serve(implicit, context) if tls is RelayTls.IMPLICIT else serve(starttls(context))
-    )
+    server = await serve_over(tls, serve, certificates.context(kind))
     report = await submit(server, over, mail, tls=tls, verify=False)
     assert report.result is Result.ACCEPTED, report.detail
     assert report.tls is not None
