@@ -4,12 +4,11 @@ import asyncio
 import contextlib
 import os
 import random
-import resource
 import secrets
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from agent.assignment import Assignment
 from agent.caps import for_relays
 from agent.clock import SystemClock
 from agent.events_file import EventsFile, EventsOut, EventsStdout
+from agent.open_files import FewFiles, raise_files_limit
 from agent.policy.models import PolicyFile
 from agent.policy.secrets import Secrets
 from agent.prometheus import families, serve, standing_families
@@ -146,10 +146,17 @@ def build(
     clock = SystemClock()
     smtp = SmtpServers(assignment, policy, vault, clock)
     imap = ImapServers(assignment, policy, vault, clock, command_s=limits.imap_command_s)
+    files = FewFiles(raise_files_limit())
+
+    def look(work: Assignment) -> None:
+        files.look(work, (limits.caps or for_relays(work.routes)).sending)
 
     def assign(new: Assignment) -> None:
         smtp.assign(new)
         imap.assign(new)
+        look(new)
+
+    look(assignment)
 
     ports = Ports(
         clock=clock,
@@ -175,7 +182,10 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-def _asker(agent: Agent, loop: asyncio.AbstractEventLoop) -> Callable[[], Iterator[Metric]]:
+Figures = Callable[[], Iterable[Metric]]
+
+
+def _asker(agent: Agent, loop: asyncio.AbstractEventLoop, more: Sequence[Figures]) -> Figures:
     """Asks the agent, from another thread, how things stand; a busy one is what it last said."""
     last = Standing()
 
@@ -194,18 +204,25 @@ def _asker(agent: Agent, loop: asyncio.AbstractEventLoop) -> Callable[[], Iterat
         if beat is not None:
             yield from families(beat)
             yield from standing_families(last)
+        for figures in more:
+            yield from figures()
 
     return ask
 
 
 @contextlib.contextmanager
-def metrics_served(agent: Agent, settings: Settings) -> Iterator[None]:
+def metrics_served(agent: Agent, settings: Settings, *more: Figures) -> Iterator[None]:
+    """Serve the agent's metrics, and what ``more`` give, where the settings say so.
+
+    Raises:
+        MailcanaryError: the address cannot be listened on.
+    """
     if settings.metrics is None:
         yield
         return
     address, port = settings.metrics
     try:
-        stop = serve(address, port, _asker(agent, asyncio.get_running_loop()))
+        stop = serve(address, port, _asker(agent, asyncio.get_running_loop(), more))
     except OSError as error:
         raise MailcanaryError(
             f"metrics: found {address}:{port}: {error.strerror or error}, allowed is an address of "
@@ -223,31 +240,6 @@ async def _run(agent: Agent, settings: Settings, begun: Callable[[], None]) -> N
         await agent.run(stop)
 
 
-def raise_files_limit() -> int:
-    """Let this process open as many files as it may; gives how many that is."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    except (OSError, ValueError):
-        return soft
-    return hard
-
-
-def warn_of_few_files(limit: int, assignment: Assignment, sending: int) -> None:
-    """Say so when the connections of this assignment may need more files than there can be."""
-    folders = sum(1 + (box.folders.junk is not None) for box in assignment.mailboxes.values())
-    # A folder's connection and its successor, the canaries on their way, and what is always open.
-    wanted = 2 * folders + sending + 100
-    if limit != resource.RLIM_INFINITY and limit < wanted:
-        log.warning(
-            "too few open files allowed: canaries may stay unsent and mailboxes unread; raise "
-            "LimitNOFILE or ulimit -n",
-            allowed=limit,
-            wanted=wanted,
-            folders=folders,
-        )
-
-
 def run(assignment: Assignment, policy: PolicyFile, settings: Settings, version: str) -> None:
     """Run an agent until it is told to stop.
 
@@ -256,8 +248,6 @@ def run(assignment: Assignment, policy: PolicyFile, settings: Settings, version:
         SecretError: a signing key cannot be read.
         MailcanaryError: the metrics address cannot be listened on.
     """
-    caps = settings.limits.caps or for_relays(assignment.routes)
-    warn_of_few_files(raise_files_limit(), assignment, caps.sending)
     vault = Secrets(policy, os.environ)
     out = open_out(settings.events)
     spool = open_spool_patiently(settings.state)

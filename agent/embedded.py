@@ -137,7 +137,7 @@ async def employed(job: Job) -> AsyncIterator[Agent]:
     try:
         state, collector = job.settings.state, job.collector
         found = await first(client, state, collector.agent, collector.url, rng)
-        async with at_work(job, client, vault, spool, *found) as agent:
+        async with at_work(job, client, vault, spool, *found) as (agent, _):
             stop = asyncio.Event()
             running = asyncio.create_task(agent.run(stop))
             try:

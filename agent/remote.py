@@ -4,6 +4,7 @@ import asyncio
 import os
 import random
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 import structlog
+from prometheus_client.core import Metric
 
 from agent.assigned.follow import Follower
 from agent.assigned.kept import Assigned
@@ -18,6 +20,7 @@ from agent.assignment import Assignment
 from agent.health import Health
 from agent.shipper.beat import Pulse
 from agent.shipper.client import CollectorClient, Endpoint
+from agent.shipper.figures import families
 from agent.shipper.ship import Shipper
 from agent.spool.writer import Spool
 from agent.supervision import Supervisor
@@ -176,6 +179,10 @@ class Remote:
         self._tasks = [
             asyncio.create_task(supervisor.keep(work, name)) for name, work in works.items()
         ]
+
+    def figures(self) -> Iterator[Metric]:
+        """How the shipping goes, for Prometheus; from any thread."""
+        return families(self.shipper.status, self._agent.health.depth, time.time_ns())
 
     async def stop(self) -> None:
         """Ship what there is, as far as that is possible now, and end."""

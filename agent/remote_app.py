@@ -15,14 +15,11 @@ from agent.app import (
     loop_factory,
     metrics_served,
     open_spool_patiently,
-    raise_files_limit,
     stopping,
-    warn_of_few_files,
 )
 from agent.assigned.follow import first
 from agent.assigned.kept import Assigned
 from agent.assignment import Assignment
-from agent.caps import for_relays
 from agent.policy.models import PolicyFile
 from agent.policy.secrets import Secrets
 from agent.remote import Collector, Remote
@@ -108,10 +105,8 @@ async def live(
     try:
         found = await _until(stop, job, client)
         if found is not None:
-            caps = job.settings.limits.caps or for_relays(found[1].routes)
-            warn_of_few_files(raise_files_limit(), found[1], caps.sending)
-            async with at_work(job, client, vault, spool, *found) as agent:
-                with metrics_served(agent, job.settings):
+            async with at_work(job, client, vault, spool, *found) as (agent, remote):
+                with metrics_served(agent, job.settings, remote.figures):
                     await agent.run(stop)
     finally:
         await client.close()
@@ -125,7 +120,7 @@ async def at_work(
     spool: SpoolWriter,
     known: Assigned,
     assignment: Assignment,
-) -> "AsyncIterator[Agent]":
+) -> "AsyncIterator[tuple[Agent, Remote]]":
     """An agent, for whoever runs it, and what it does for its collector meanwhile.
 
     At the end the collector has its events, as far as it takes them.
@@ -138,7 +133,7 @@ async def at_work(
     remote = Remote(job.collector, client, agent, spool, job.settings.state, known, rng)
     remote.start()
     try:
-        yield agent
+        yield agent, remote
     finally:
         await remote.stop()
 

@@ -22,7 +22,7 @@ def families(shipping: Shipping, depth: Depth, now_ns: int) -> Iterator[Metric]:
         "When a batch last failed in this way",
         labels=["kind"],
     )
-    for kind, at_ns in sorted(shipping.failed_ns.items()):
+    for kind, at_ns in sorted(dict(shipping.failed_ns).items()):
         failed.add_metric([kind], at_ns / 1e9)
     waiting = max(0, depth.last_seq - max(depth.shipped, shipping.shipped_seq))
     oldest_ns = depth.oldest_ns if waiting and depth.oldest_ns is not None else now_ns

@@ -6,6 +6,8 @@ import signal
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from socket import create_server
 
@@ -13,12 +15,17 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from agent.app import open_out, open_spool_patiently, raise_files_limit, warn_of_few_files
+from agent.app import open_out, open_spool_patiently
+from agent.assignment import assign
+from agent.caps import Caps
 from agent.events_file import EventsFile, EventsStdout
+from agent.open_files import FewFiles, raise_files_limit
 from agent.spool.schema import FILE_NAME
 from lab.estate import Estate
+from probes.contract.config.models import Config
 from probes.contract.errors import SpoolError
 from tests.agent.fakes import assignment
+from tests.agent.labs import LIMITS, Seen, flying
 from tests.agent.processes import Running, Site, lay_out, running
 from tests.disks import fill, small_disk
 from tests.ports import free_port
@@ -76,8 +83,17 @@ def test_too_few_files_are_warned_of(limit: int, warned: bool) -> None:
     mine = assignment()
     assert sum(1 + (box.folders.junk is not None) for box in mine.mailboxes.values()) == 2
     with capture_logs() as logs:
-        warn_of_few_files(limit, mine, 500)
+        FewFiles(limit).look(mine, 500)
     assert [(line["wanted"], line["folders"]) for line in logs] == [(604, 2)] * warned
+
+
+def test_an_assignment_that_grew_past_the_files_is_warned_of_once() -> None:
+    structlog.reset_defaults()
+    files, mine = FewFiles(603), assignment()
+    with capture_logs() as logs:
+        for sending in (499, 499, 500, 500, 501, 499, 500):
+            files.look(mine, sending)
+    assert [line["wanted"] for line in logs] == [604, 605, 604]
 
 
 @pytest.fixture
@@ -85,6 +101,26 @@ async def lab() -> AsyncIterator[Estate]:
     """A relay and a mailbox."""
     async with Estate(["relay-a1"], ["acme/inbox"]) as estate:
         yield estate
+
+
+async def test_a_new_assignment_is_looked_at_too(
+    tmp_path: Path, lab: Estate, files_limit: tuple[int, int]
+) -> None:
+    _, hard = files_limit
+    if hard == resource.RLIM_INFINITY:
+        pytest.skip("this process may open any number of files")
+    structlog.reset_defaults()
+    document = lab.config_document()
+    grown = deepcopy(document)
+    boxes = grown["customers"][0]["mailboxes"]
+    boxes.append({**boxes[0], "name": "other", "address": "other@home.test"})
+    limits = replace(LIMITS, caps=Caps(sending=hard))
+    with capture_logs() as logs:
+        async with flying(lab, tmp_path, Seen(), limits=limits, document=document) as agent:
+            for new in (document, grown, grown):
+                agent.reassign(assign(Config.model_validate(new)))
+    wanted = [line["wanted"] - hard for line in logs if "too few open files" in line["event"]]
+    assert wanted == [108, 112]
 
 
 async def refused(site: Site, *options: str) -> str:

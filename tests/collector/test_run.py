@@ -92,10 +92,14 @@ async def test_its_agent_serves_metrics_and_keeps_to_its_caps(tmp_path: Path) ->
         program = _program(site, "--metrics", f"127.0.0.1:{port}", "--max-in-air", "2")
         program.start()
         held = 'relay_failures_total{reason="agent-cap",relay="relay-a1",stage=""}'
+        shipping = 'mailcanary_agent_shipping_state{state="ok"} 1.0'
+
+        def well() -> bool:
+            told = _told_or_nothing(port)
+            return held in told and shipping in told
+
         try:
-            await asyncio.to_thread(
-                program.wait_for, lambda: held in _told_or_nothing(port), "canaries are held back"
-            )
+            await asyncio.to_thread(program.wait_for, well, "canaries are held back and told of")
             told = await asyncio.to_thread(_told, port)
         finally:
             assert await asyncio.to_thread(program.stop) == 0

@@ -1,5 +1,8 @@
 """The shipping for Prometheus: each state, what failed last, what waits."""
 
+import re
+from pathlib import Path
+
 from agent.shipper.figures import families
 from agent.shipper.ship import Shipping
 from agent.spool.store import Depth
@@ -52,3 +55,12 @@ def test_what_has_been_shipped_waits_no_more_though_the_spool_was_looked_at_befo
     depth = Depth(6, 1000, last_seq=12, shipped=5, dropped=0, oldest_ns=NOW_NS - 90 * 10**9)
     found = figures(Shipping(state="ok", shipped_seq=14, retry_ns=NOW_NS - 1), depth)
     assert (found["backlog_events"], found["backlog_seconds"], found["retry_seconds"]) == (0, 0, 0)
+
+
+def test_every_metric_is_described() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "shipping.md").read_text(encoding="utf-8")
+    rows = "\n".join(line for line in page.splitlines() if "mailcanary_agent_shipping_" in line)
+    described = set(re.findall(r"`(?:mailcanary_agent_shipping|…)_([a-z_]+)", rows))
+    served = families(Shipping(), Depth(0, 0, 0, 0, 0), NOW_NS)
+    names = {family.name.removeprefix("mailcanary_agent_shipping_") for family in served}
+    assert names == described
