@@ -77,6 +77,17 @@ def test_a_commit_moves_nothing_and_says_when_there_is_something_to_move(store: 
     assert store.journals()[0].left == 0
 
 
+def test_no_commit_moves_the_journal_however_long_it_is(tmp_path: Path) -> None:
+    store = open_store(tmp_path, Limits(journal_bytes=64 * LIMIT))
+    Later(store)
+    size = store.file.stat().st_size
+    for first in range(1, 701, 100):
+        store.commit([batch(first, first + 99, padding=20_000)])
+    assert files.journal_bytes(store.file) > 10 * LIMIT
+    assert store.file.stat().st_size == size
+    store.close()
+
+
 def test_the_journal_s_length_is_about_what_it_is(store: Store) -> None:
     Later(store)
     write(store, 1, 8)
