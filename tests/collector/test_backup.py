@@ -43,6 +43,16 @@ async def _send(client: ClientSession, token: str, first: int, last: int) -> dic
         return answer
 
 
+async def _send_until(
+    over: "asyncio.Task[Any]", client: ClientSession, token: str, sent: int
+) -> int:
+    """Send batch after batch until the other thing is over; the last number that was sent."""
+    while not over.done():
+        await _send(client, token, sent + 1, sent + 5)
+        sent += 5
+    return sent
+
+
 async def _get(client: ClientSession, path: str, headers: dict[str, str]) -> Any:
     async with client.get(path, headers=headers) as response:
         assert response.status == 200
@@ -67,15 +77,9 @@ async def test_a_copy_taken_while_it_runs_is_a_whole_collector(tmp_path: Path) -
         await _send(client, sfo, 1, 50)
         await _counted(parts)
         main = Path(parts.settings.config)
-        copying = asyncio.create_task(
-            asyncio.to_thread(
-                whole.backup, tmp_path / "state", target, whole.config_files(None, main)
-            )
-        )
-        sent = 50
-        while not copying.done():
-            await _send(client, sfo, sent + 1, sent + 5)
-            sent += 5
+        state, files = tmp_path / "state", whole.config_files(None, main)
+        copying = asyncio.create_task(asyncio.to_thread(whole.backup, state, target, files))
+        sent = await _send_until(copying, client, sfo, 50)
         done = await copying
         audit = await _get(client, "/api/v1/audit", ann)
     assert (done.log.problems, done.notes, done.rollups) == ([], [], True)
