@@ -23,7 +23,10 @@ _LONGEST_S = 86400.0
 _AFTERWARDS_S = 5.0
 _RESERVE, _RESERVE_S = 0.25, 8.0
 """What of a limit is left for starting and for deleting what came home, and at most how much."""
-_TO_SAY_IT_S = 1.0
+_TO_TIDY_S = 1.5
+"""What a start that was too slow has to leave of the limit when the wait is over."""
+_TO_SAY_IT_S = 0.5
+"""How long before the limit the result is printed, come what may."""
 _INTERRUPTED = 130
 _UNKNOWN = 3
 
@@ -92,7 +95,7 @@ class Times:
         """What there is of that when the process is ``age_s`` old: its start may be slow."""
         if self.limit_s is None:
             return wait_s
-        return max(0.0, min(wait_s, self.limit_s - age_s - _TO_SAY_IT_S))
+        return max(0.0, min(wait_s, self.limit_s - age_s - _TO_TIDY_S))
 
 
 def _longest_wait(limit_s: float) -> float:
@@ -224,7 +227,7 @@ class _Run:
         from agent.shot.fire import age_s, limited
 
         limit_s = self.times.limit_s
-        left_s = None if limit_s is None else limit_s - age_s()
+        left_s = None if limit_s is None else limit_s - age_s() - _TO_SAY_IT_S
         with limited(left_s, self._at_limit, _UNKNOWN if self.nagios else 1) as saying:
             shot, thresholds = self._fire()
             with saying, to_stdout():
@@ -236,6 +239,9 @@ class _Run:
 
         from rich.console import Console
 
+        # What says the result at the limit has to be there by then: loading it takes its time.
+        import agent.shot.nagios
+        import agent.shot.report  # noqa: F401
         from agent import logs
         from agent.shot.fire import age_s, fire
         from agent.shot.shoot import Watch

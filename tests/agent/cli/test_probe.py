@@ -71,7 +71,7 @@ def test_a_person_may_wait() -> None:
 def test_a_start_that_was_too_slow_shortens_the_wait() -> None:
     limits = times(None, "20", nagios=True)
     assert limits.left(15.0, age_s=1.0) == 15.0
-    assert limits.left(15.0, age_s=9.0) == 10.0
+    assert limits.left(15.0, age_s=9.0) == 9.5
     assert limits.left(15.0, age_s=30.0) == 0.0
     assert times(None, None, nagios=False).left(15.0, age_s=30.0) == 15.0
 
