@@ -3,6 +3,7 @@
 import re
 import ssl
 from collections.abc import Awaitable, Callable, Container
+from functools import lru_cache
 
 from aiosmtplib import SMTPResponse, SMTPResponseException, SMTPServerDisconnected
 from aiosmtplib.esmtp import parse_esmtp_extensions
@@ -22,6 +23,12 @@ _CLOSING = re.compile(r"421[ -](.*)")
 
 # EHLO is then not known to the server at all, and HELO is (RFC 5321 section 4.1.4).
 _NO_EHLO = (500, 502)
+
+
+# A relay says the same every time.
+@lru_cache(maxsize=64)
+def _offered(ehlo: str) -> tuple[dict[str, str], list[str]]:
+    return parse_esmtp_extensions(ehlo)
 
 
 class Conversation:
@@ -100,7 +107,8 @@ class Conversation:
             self._require(await self._ask(b"HELO", name), step=Stage.EHLO)
             return
         self._require(response, step=Stage.EHLO)
-        self.extensions, self.auth_methods = parse_esmtp_extensions(response.message)
+        extensions, auth_methods = _offered(response.message)
+        self.extensions, self.auth_methods = extensions.copy(), auth_methods.copy()
 
     async def _upgrade(self) -> None:
         """STARTTLS where it is offered, and the EHLO that must follow it (RFC 3207)."""

@@ -6,6 +6,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Self, cast
 
@@ -22,6 +23,7 @@ _STRAY_LIMIT = 512
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 # One whole line, short enough for aiosmtplib, whose code it would read as this number.
 _ONE_LINE = re.compile(rb"([0-9]{3}) ([^\n]{0,1000})\n")
+_SEVERAL = re.compile(rb"(?:[0-9]{3}-[^\n]{0,1000}\n){1,60}[0-9]{3} [^\n]{0,1000}\n")
 
 
 def _ends_reply(data: bytes) -> bool:
@@ -30,6 +32,25 @@ def _ends_reply(data: bytes) -> bool:
         return False
     last = data.rfind(b"\n", 0, -1) + 1
     return data[last + 3 : last + 4] != b"-"
+
+
+def _one_line(data: bytes) -> SMTPResponse | None:
+    """The reply, if it is one whole line, as most are."""
+    found = _ONE_LINE.fullmatch(data)
+    if found is None:
+        return None
+    return SMTPResponse(int(found[1]), found[2].strip(b" \t\r").decode("utf-8", "surrogateescape"))
+
+
+# A relay says the same to every EHLO.
+@lru_cache(maxsize=64)
+def _lines(data: bytes) -> SMTPResponse | None:
+    """The reply, if it is several lines and whole, and aiosmtplib would not object to it."""
+    if _SEVERAL.fullmatch(data) is None:
+        return None
+    lines = data.removesuffix(b"\n").split(b"\n")
+    said = b"\n".join([line[4:].strip(b" \t\r") for line in lines]).lstrip(b"\n")
+    return SMTPResponse(int(lines[-1][:3]), said.decode("utf-8", "surrogateescape"))
 
 
 class Wire(SMTPProtocol):
@@ -102,15 +123,16 @@ class Wire(SMTPProtocol):
         if waiter is not None and (waiter.done() or not self._response_pending):
             self._stray += data[: _STRAY_LIMIT - len(self._stray)]
             return
-        if not self._held and not self._begun and _ends_reply(data):
-            whole_line = None if self._buffer else _ONE_LINE.fullmatch(data)
-            if waiter is None or whole_line is None:
+        if not self._held and not self._begun:
+            if waiter is not None and not self._buffer:
+                # aiosmtplib would say the same in several times the time.
+                reply = _one_line(data) or _lines(data)
+                if reply is not None:
+                    waiter.set_result(reply)
+                    return
+            if _ends_reply(data):
                 super().data_received(data)
-            else:
-                # Most replies; aiosmtplib would say the same in several times the time.
-                text = whole_line[2].strip(b" \t\r").decode("utf-8", "surrogateescape")
-                waiter.set_result(SMTPResponse(int(whole_line[1]), text))
-            return
+                return
         # aiosmtplib reads a reply from its beginning with every piece that comes: one in thousands
         # of pieces would take it many seconds. So it gets none before the last line is there.
         self._held += data
