@@ -5,13 +5,14 @@ nor stops while the machine sleeps. It ends with the boot, whose id is kept besi
 """
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+
+# A struct is made in a fifth of the time of a frozen dataclass, and some twenty per canary are.
+class Moment(msgspec.Struct, frozen=True, gc=False):
     """One instant on both clocks, in nanoseconds; ``boot_ns`` has a meaning only within a boot."""
 
     wall_ns: int
@@ -46,8 +47,7 @@ class SystemClock:
         return Moment(time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME), self._boot_id)
 
 
-@dataclass(frozen=True, slots=True)
-class Elapsed:
+class Elapsed(msgspec.Struct, frozen=True, gc=False):
     """Seconds between two moments, and which clock told; ``error_s`` bounds the clock's error."""
 
     seconds: float

@@ -2,10 +2,11 @@
 
 import shutil
 import tempfile
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import TypeVar
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -303,7 +304,10 @@ class SpoolMachine(RuleBasedStateMachine):
     @invariant()
     def flights_are_those_in_the_air(self) -> None:
         """For the next start: all but the expired; known: all but those that have arrived."""
-        kept = {c: replace(f, stream_epoch=self.store.epoch) for c, f in self.model.flights.items()}
+        kept = {
+            c: msgspec.structs.replace(f, stream_epoch=self.store.epoch)
+            for c, f in self.model.flights.items()
+        }
         known = {c: f for c, f in kept.items() if f.state is not FlightState.ARRIVED_UNTOLD}
         assert self.store.find_flights([flight.canary for flight in self.made]) == known
         flying = [flight for flight in kept.values() if flight.state is not FlightState.EXPIRED]

@@ -1,7 +1,6 @@
 """From a mail's header to an arrival: the interval, the clock, the carrier, the verdicts."""
 
-from dataclasses import replace
-
+import msgspec
 import pytest
 
 from agent.clock import NEVER, Moment
@@ -197,7 +196,7 @@ def test_genuine_foreign_forged_and_replayed(made: Flight) -> None:
     assert judged(made, key=strange) is Judgement.FOREIGN
     forger = Key("k1", Secret("not the signing key of them", "k1"))
     assert judged(made, key=forger) is Judgement.FORGED
-    other = replace(made, path=type(made.path)("fra", "relay-a1", INBOX))
+    other = msgspec.structs.replace(made, path=type(made.path)("fra", "relay-a1", INBOX))
     assert judged(other) is Judgement.FOREIGN
 
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from agent.mailbox.bounces import bounce, canary_id, may_be_bounce, token_of
@@ -38,7 +39,7 @@ def test_a_returned_header_proves_whose_it_is(made: Flight) -> None:
 
 
 def test_another_agents_or_a_forged_header_is_not_believed(made: Flight) -> None:
-    elsewhere = replace(made, path=MailPath("fra", "relay-a1", INBOX))
+    elsewhere = msgspec.structs.replace(made, path=MailPath("fra", "relay-a1", INBOX))
     assert token_of(report(dsn(elsewhere)), RING, "sfo") is None
     other_key = KeyRing(Key("k1", Secret("not the key that signed them", "k1")))
     assert token_of(report(dsn(made)), other_key, "sfo") is None

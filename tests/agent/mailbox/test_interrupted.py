@@ -1,7 +1,6 @@
 """Delays of canaries whose attempt was cut off: only their intent's moment is on the disk."""
 
-from dataclasses import replace
-
+import msgspec
 import pytest
 
 from agent.clock import Moment
@@ -20,8 +19,9 @@ def at(seconds: float) -> Moment:
 def delay(later_s: float, look: Look) -> Interval:
     """What is said of a canary sent, by its token, so long after its intent, which was at 10."""
     known = flight(1, sent=at(10))
-    mailed = replace(
-        known, sent=replace(known.sent, wall_ns=known.sent.wall_ns + round(later_s * S))
+    mailed = msgspec.structs.replace(
+        known,
+        sent=msgspec.structs.replace(known.sent, wall_ns=known.sent.wall_ns + round(later_s * S)),
     )
     message = canary_mail(mailed, 5)
     event = arrival(
