@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from agent.clock import Moment
+from agent.spool import bounds
+from agent.spool.bounds import Depth as Depth  # noqa: PLC0414 - part of what this module offers
 from agent.spool.flight import UNTOLD, Flight, FlightState
 from probes.contract.events import Arrival, Bounce, Event, Expiry, Intent, Submission, encode
 from probes.contract.names import parse_path
@@ -17,8 +19,6 @@ _SELECT_FLIGHTS = (
     "SELECT canary, path, path_seq, mailbox_seq, due_ns, wall_ns, boot_ns, boot_id,"
     " deadline_s, loss_after_s, state FROM flights"
 )
-
-_TRIM = 10_000
 
 # Bare strings: whatever is of another class, SQLite's module first looks for an adapter for.
 _INTENT = FlightState.INTENT.value
@@ -49,22 +49,6 @@ class Cursor:
     next_uid: int
     checked: Moment
     account: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Depth:
-    """What lies in the spool, and what was dropped since its epoch began.
-
-    ``bytes`` is the part of the file that is in use, flights and cursors included, ``oldest_ns``
-    the wall time of the oldest event that is still there.
-    """
-
-    rows: int
-    bytes: int
-    last_seq: int
-    shipped: int
-    dropped: int
-    oldest_ns: int | None = None
 
 
 class Store:
@@ -131,31 +115,13 @@ class Store:
 
     def trim(self, *, max_bytes: int, min_at_ns: int) -> int:
         """Drop the oldest events past the bounds; gives how many. They are counted for ever."""
-        dropped = self._drop_through(self._last_older(min_at_ns))
-        # Rows differ in size, so each round aims and the next one looks; ten always suffice.
-        for _ in range(10):
-            depth = self.depth()
-            excess = depth.bytes - max_bytes
-            if excess <= 0 or depth.rows == 0:
+        dropped = self._drop_through(bounds.overdue(self._db, min_at_ns))
+        for _ in range(10):  # which always suffice
+            last = bounds.excess(self._db, max_bytes)
+            if not last:
                 break
-            share = max(1, depth.rows * excess // depth.bytes)
-            first = self._db.execute("SELECT min(seq) FROM events").fetchone()[0]
-            dropped += self._drop_through(first + share - 1)
+            dropped += self._drop_through(last)
         return dropped
-
-    def _last_older(self, min_at_ns: int) -> int:
-        """The last of the oldest events that are all too old; 0 when the first one is not.
-
-        A single event with a wrong time, of a clock that was not set yet, takes none with it. No
-        more than a batch is looked at, so that the transaction stays short.
-        """
-        last = 0
-        rows = self._db.execute("SELECT seq, at_ns FROM events ORDER BY seq LIMIT ?", (_TRIM,))
-        for seq, at_ns in rows:
-            if at_ns >= min_at_ns:
-                break
-            last = seq
-        return last
 
     def _drop_through(self, last: int) -> int:
         """Drop all events up to that sequence number, and count them."""
@@ -166,23 +132,8 @@ class Store:
         return dropped
 
     def depth(self) -> Depth:
-        """The spool's depth; cheap at any depth, since sequence numbers are contiguous."""
-        first, last = self._db.execute("SELECT min(seq), max(seq) FROM events").fetchone()
-        oldest = self._db.execute("SELECT at_ns FROM events WHERE seq = ?", (first,)).fetchone()
-        used = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
-        pages, free, size = (
-            self._db.execute(f"PRAGMA {name}").fetchone()[0]
-            for name in ("page_count", "freelist_count", "page_size")
-        )
-        meta = dict(self._db.execute("SELECT key, value FROM meta"))
-        return Depth(
-            rows=0 if first is None else last - first + 1,
-            bytes=(pages - free) * size,
-            last_seq=0 if used is None else used[0],
-            shipped=int(meta["shipped"]),
-            dropped=int(meta["dropped"]),
-            oldest_ns=None if oldest is None else oldest[0],
-        )
+        """The spool's depth; cheap at any depth."""
+        return bounds.depth(self._db)
 
     # --- flights ----------------------------------------------------------------------------
 
