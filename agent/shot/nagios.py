@@ -11,7 +11,7 @@ from enum import IntEnum
 
 from agent.shot.shoot import Flown, Shot
 from agent.shot.thresholds import Thresholds
-from agent.shot.words import STARTING, in_brief, unread, waits_unread, why
+from agent.shot.words import NAMED, STARTING, in_brief, unread, waits_unread, why
 from probes.contract.events import MailboxHealth
 from probes.contract.outcome import Outcome, Verdict
 
@@ -114,20 +114,34 @@ def summary(judged: Judged, shot: Shot, columns: int | None = LINE) -> str:
 
     What does not fit into ``columns`` is for the :func:`details` below it.
     """
-    count = f"{judged.home} of {len(judged.paths)} canaries home"
+    count = f"{judged.home} of {len(judged.paths)} home"
     slowest = max((f.verdict.delay.hi for _, f in judged.paths if f.verdict.delay), default=None)
     if judged.state is State.OK and slowest is not None:
         count += f", the slowest after {slowest:.3g} s"
     line = f"MAIL {judged.state.name} - {f'{shot.cut}, ' if shot.cut else ''}{count}"
-    said = in_brief([flown for _, flown in judged.bad], shot)
-    said += [f"mailbox {name} {found.state}" for name, found in judged.blind.items()]
+    if columns is None:
+        return "; ".join([line, *_faults(judged, shot, NAMED)])
+    tries = [_fitting(line, _faults(judged, shot, n), columns) for n in range(NAMED, 0, -1)]
+    return max(tries, key=lambda one: one[0])[1]
+
+
+def _faults(judged: Judged, shot: Shot, named: int) -> list[str]:
+    """What is wrong, in a few words each, the worst first."""
+    said = []
+    for state in reversed(_ORDER):
+        said += in_brief([flown for found, flown in judged.bad if found is state], shot, named)
+    return said + [f"mailbox {name} {found.state}" for name, found in judged.blind.items()]
+
+
+def _fitting(line: str, faults: list[str], columns: int) -> tuple[int, str]:
+    """How many of the faults the line takes, and the line with those."""
     more = "; more below"
-    for index, part in enumerate(said):
-        after = len(more) if index + 1 < len(said) else 0
-        if columns is not None and len(f"{line}; {part}") + after > columns:
-            return line + more
-        line += f"; {part}"
-    return line
+    for index, fault in enumerate(faults):
+        after = more if index + 1 < len(faults) else ""
+        if len(f"{line}; {fault}{after}") > columns:
+            return index, line + more
+        line += f"; {fault}"
+    return len(faults), line
 
 
 def details(judged: Judged, shot: Shot) -> list[str]:

@@ -191,7 +191,7 @@ class Watch:
     """Gathers what becomes of a shot's canaries; may be looked at at any time."""
 
     def __init__(self, plans: Collection[PathPlan]) -> None:
-        ordered = sorted(plans, key=lambda plan: plan.path)
+        ordered = sorted(plans, key=lambda plan: _natural(plan.path))
         self._flown = {plan.path: Flown(plan.path, Story(), plan.deadline_s) for plan in ordered}
         self._mailboxes: dict[str, MailboxHealth] = {}
         self._news = asyncio.Event()
@@ -258,6 +258,12 @@ class Watch:
             cut = ""
         mailboxes = dict(self._mailboxes)
         return Shot(tuple(self._flown.values()), mailboxes, waited_s, self._cut or cut)
+
+
+def _natural(path: CanaryPath) -> list[str | int]:
+    """Sorts relay-2 before relay-10."""
+    parts = re.split(r"([0-9]+)", f"{path.relay} {path.mailbox}")
+    return [int(part) if index % 2 else part for index, part in enumerate(parts)]
 
 
 def _fold(flown: Flown, event: Intent | Submission | Arrival | Expiry | Bounce) -> None:

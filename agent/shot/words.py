@@ -6,8 +6,8 @@ from agent.shot.shoot import Flown, Shot
 from probes.contract.events import MailboxHealth
 from probes.contract.outcome import Outcome
 
-_NAMED = 3
-"""Relays, mailboxes or paths that are named in a summary; more are counted."""
+NAMED = 3
+"""Relays, mailboxes or paths of one fault that are named in a summary at most."""
 
 
 STARTING = MailboxHealth(state="starting", watermark_ns=None)
@@ -76,33 +76,34 @@ def _word(flown: Flown) -> str:
     return "still being sent" if submission is None else "not seen"
 
 
-def in_brief(bad: Sequence[Flown], shot: Shot) -> list[str]:
-    """What is wrong with which, in a few words for each fault; ``bad`` is the worst first.
+def in_brief(bad: Sequence[Flown], shot: Shot, named: int = NAMED) -> list[str]:
+    """What is wrong with which, in a few words for each fault, the most frequent first.
 
-    Those of which nothing can be told are left to what there is to say of their mailboxes.
+    More than ``named`` names of a fault are counted. Canaries of which nothing can be told are left
+    to what there is to say of their mailboxes.
     """
     alike: dict[str, list[Flown]] = {}
     for flown in bad:
-        if waits_unread(flown, shot):
-            continue
-        alike.setdefault(_word(flown), []).append(flown)
-    return [f"{_subject(found, shot.flown)} {word}" for word, found in alike.items()]
+        if not waits_unread(flown, shot):
+            alike.setdefault(_word(flown), []).append(flown)
+    faults = sorted(alike.items(), key=lambda fault: -len(fault[1]))
+    return [f"{_subject(found, shot.flown, named)} {word}" for word, found in faults]
 
 
-def _subject(found: Sequence[Flown], every: Sequence[Flown]) -> str:
+def _subject(found: Sequence[Flown], every: Sequence[Flown], named: int) -> str:
     """Those canaries as relays, or as mailboxes, where it is all of those; else as paths."""
     if len(found) == len(every) > 1:
         return "all"
     others = [flown.path for flown in every if flown not in found]
     relays = dict.fromkeys(flown.path.relay for flown in found)
     if not {path.relay for path in others} & set(relays):
-        return _named(list(relays))
+        return _names(list(relays), named)
     mailboxes = dict.fromkeys(flown.path.mailbox for flown in found)
     if not {path.mailbox for path in others} & set(mailboxes):
-        return f"to {_named(list(mailboxes))}"
-    return _named([f"{flown.path.relay} to {flown.path.mailbox}" for flown in found])
+        return f"to {_names(list(mailboxes), named)}"
+    return _names([f"{flown.path.relay} to {flown.path.mailbox}" for flown in found], named)
 
 
-def _named(names: Sequence[str]) -> str:
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+def _names(names: Sequence[str], named: int) -> str:
+    more = len(names) - named
+    return ", ".join(names[:named]) + (f" and {more} more" if more > 0 else "")

@@ -196,7 +196,7 @@ def test_one_shot_and_doctor_name_the_filtered_relay(crew: Crew) -> None:
     doctor = work.command("doctor", "--state", work.directory / "doctor.state", "--json")
     good = run_to_end(probe)
     assert good.returncode == 0, good
-    assert good.stdout.startswith("MAIL OK - 5 of 5 canaries home, the slowest after ")
+    assert good.stdout.startswith("MAIL OK - 5 of 5 home, the slowest after ")
     healthy = run_to_end(doctor)
     assert healthy.returncode == 0, healthy.stdout
 
@@ -205,7 +205,7 @@ def test_one_shot_and_doctor_name_the_filtered_relay(crew: Crew) -> None:
     silent.filter_inbound()
     bad = run_to_end(work.command("probe", "--nagios", "--wait", "6s", "--critical", "5s"))
     assert bad.returncode == 2, bad
-    assert bad.stdout.startswith("MAIL CRITICAL - 3 of 5 canaries home; ")
+    assert bad.stdout.startswith("MAIL CRITICAL - 3 of 5 home; ")
     assert f"{holding.name} to {ACME}: accepted, not seen in the mailbox after 6" in bad.stdout
     assert f"{silent.name} to {ACME}: unreachable at connect: timed out after 2 s" in bad.stdout
     ill = run_to_end([*doctor, "--timeout", "2"])

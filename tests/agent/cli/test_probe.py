@@ -157,7 +157,7 @@ async def test_as_a_plugin(tmp_path: Path) -> None:
         assert (good.code, good.err) == (0, "")
         (line,) = good.out.splitlines()
         text, _, perf = line.partition(" | ")
-        assert text.startswith("MAIL OK - 2 of 2 canaries home, the slowest after ")
+        assert text.startswith("MAIL OK - 2 of 2 home, the slowest after ")
         labels = [one.partition("=")[0] for one in perf.split()]
         assert labels == ["'delivered'", "'relay-1/acme/inbox'", "'relay-2/acme/inbox'"]
         assert all(one.endswith("s;@100:;30;0;") for one in perf.split()[1:])
@@ -166,7 +166,7 @@ async def test_as_a_plugin(tmp_path: Path) -> None:
         bad = await run(site, "--nagios")
         assert bad.code == 2
         first, second = bad.out.splitlines()
-        assert first.startswith("MAIL CRITICAL - 1 of 2 canaries home; relay-2 unreachable | ")
+        assert first.startswith("MAIL CRITICAL - 1 of 2 home; relay-2 unreachable | ")
         assert second.startswith("relay-2 to acme/inbox: unreachable at connect: timed out")
 
 
@@ -184,7 +184,7 @@ async def test_the_time_of_a_plugin_is_over(tmp_path: Path) -> None:
         await estate.order(Hold())
         ended = await run(site, "--nagios", "-t", "6", "-w", "10", "-c", "20")
     assert ended.code == 3, ended
-    assert "MAIL UNKNOWN - 0 of 2 canaries home" in ended.out
+    assert "MAIL UNKNOWN - 0 of 2 home" in ended.out
 
 
 async def test_a_mailbox_that_is_not_read_is_told_once_and_blames_no_relay(tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ async def test_a_mailbox_that_is_not_read_is_told_once_and_blames_no_relay(tmp_p
         ended = await run(site, "--nagios", "--wait", "3")
     assert ended.code == 3
     first, second = ended.out.splitlines()
-    assert first.startswith("MAIL UNKNOWN - 0 of 2 canaries home; mailbox acme/inbox starting | ")
+    assert first.startswith("MAIL UNKNOWN - 0 of 2 home; mailbox acme/inbox starting | ")
     assert second.startswith("mailbox acme/inbox starting: not read within 3")
 
 
@@ -220,7 +220,7 @@ async def test_what_is_interrupted_tells_what_it_saw(
     assert ended.code == 130
     assert ended.err == ""
     *_, last = ended.out.splitlines()
-    assert last.startswith(f"MAIL UNKNOWN - interrupted by {number.name}, 0 of 2 canaries home; ")
+    assert last.startswith(f"MAIL UNKNOWN - interrupted by {number.name}, 0 of 2 home; ")
     assert list((tmp_path / "tmp").iterdir()) == []
 
 

@@ -100,7 +100,7 @@ def test_all_home_in_time() -> None:
     state, text = said(flown("a1", sent("a1"), seen("a1", 0.1, 0.2)))
     assert state is State.OK
     assert text == (
-        "MAIL OK - 1 of 1 canaries home, the slowest after 0.2 s | "
+        "MAIL OK - 1 of 1 home, the slowest after 0.2 s | "
         "'delivered'=1;;;0;1 'a1/acme/inbox'=0.200s;5;10;0;"
     )
 
@@ -124,7 +124,7 @@ def test_a_slow_canary_came_home_all_the_same() -> None:
     state, text = said(flown("a1", sent("a1"), seen("a1", 6.0, 6.1)))
     assert state is State.WARNING
     first, detail = text.splitlines()
-    assert first.startswith("MAIL WARNING - 1 of 1 canaries home; a1 slow | 'delivered'=1;;;0;1 ")
+    assert first.startswith("MAIL WARNING - 1 of 1 home; a1 slow | 'delivered'=1;;;0;1 ")
     assert detail == "a1 to acme/inbox: delivered after 6.1 s"
 
 
@@ -200,12 +200,30 @@ def test_a_line_has_eighty_columns_and_the_rest_is_listed_below_it() -> None:
     home = [flown("b1", sent("b1"), seen("b1", 0.1, 0.2))]
     first, *rest = said(*home, *lost)[1].splitlines()
     line, _, perf = first.partition(" | ")
-    assert line == "MAIL CRITICAL - 1 of 7 canaries home; a0, a1, a2 unreachable; more below"
+    assert line == "MAIL CRITICAL - 1 of 7 home; a0, a1, a2 unreachable; more below"
     assert len(line) <= LINE
     assert perf.count("=") == 8
     assert [line.partition(" ")[0] for line in rest] == names
     whole = summary(judge(shot(*home, *lost), LIMITS), shot(*home, *lost), None)
     assert whole.endswith("; a0, a1, a2 unreachable; a3, a4, a5 rejected at connect")
+
+
+@pytest.mark.parametrize(
+    ("unreachable", "unseen", "line"),
+    [
+        (8, 0, "1 of 9 home; relay-0, relay-1 and 6 more unreachable; b1 in junk"),
+        (3, 0, "1 of 4 home; relay-0, relay-1, relay-2 unreachable; b1 in junk"),
+        (8, 4, "1 of 13 home; relay-0 and 7 more unreachable; more below"),
+    ],
+)
+def test_names_give_way_to_faults(unreachable: int, unseen: int, line: str) -> None:
+    home = flown("b1", sent("b1"), seen("b1", 0.1, 0.2, junk=True))
+    lost = [flown(f"c{number}", sent(f"c{number}")) for number in range(unseen)]
+    names = [f"relay-{number}" for number in range(unreachable)]
+    bad = [flown(name, sent(name, Result.UNREACHABLE, "connect: refused")) for name in names]
+    first = said(home, *lost, *bad)[1].partition(" | ")[0]
+    assert first == f"MAIL CRITICAL - {line}"
+    assert len(first) <= LINE
 
 
 def test_faults_are_told_by_what_they_have_in_common() -> None:
@@ -243,7 +261,7 @@ def test_what_was_still_being_sent_is_not_called_accepted() -> None:
 def test_silence_counts_by_how_long_it_has_lasted(waited_s: float, state: State) -> None:
     found, text = said(flown("a1", sent("a1")), waited_s=waited_s)
     assert found is state
-    assert "0 of 1 canaries home" in text
+    assert "0 of 1 home" in text
     assert "'delivered'=0;;;0;1" in text
 
 
@@ -264,7 +282,7 @@ def test_what_ended_the_waiting_is_told_and_only_what_is_certain(
     cut = Shot((flown("a1", sent("a1")),), READ, waited_s, "timed out after 12 s")
     found, text = plugin(cut, LIMITS)
     assert found is state
-    assert text.startswith(f"MAIL {state.name} - timed out after 12 s, 0 of 1 canaries home; ")
+    assert text.startswith(f"MAIL {state.name} - timed out after 12 s, 0 of 1 home; ")
 
 
 def test_ranges_alert_as_the_plugins_guidelines_say() -> None:

@@ -84,6 +84,14 @@ def test_a_shot_flies_under_a_name_of_its_own(name: str) -> None:
     assert [plan.path.relay for plan in shot.paths] == [plan.path.relay for plan in work.paths]
 
 
+def test_relays_are_listed_as_people_count() -> None:
+    plan = assignment().paths[0]
+    names = ["relay-10", "relay-2", "a", "relay-2b"]
+    watch = Watch([on_path(plan, Path("sfo", name, "acme/inbox")) for name in names])
+    shown = [flown.path.relay for flown in watch.shot().flown]
+    assert shown == ["a", "relay-2", "relay-2b", "relay-10"]
+
+
 def test_a_volley_is_due_at_once_when_it_is_let_go_and_never_again() -> None:
     paths = assignment().paths
     volley = Volley(paths)
