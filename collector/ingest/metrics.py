@@ -31,7 +31,7 @@ class IngestCollector(Collector):
         yield _counters("turned_away", "Batches turned away", "why", admission.turned_away.items())
         yield _counters(
             "agent_bytes",
-            "What an agent's events take in the log",
+            "What an agent's events take in the log before they are packed",
             "agent",
             ingest.bytes_of.items(),
         )

@@ -7,7 +7,7 @@ from collector.log.engine import Appended, Batch
 
 _HOUR_S = 3600.0
 EVENT_BYTES = 128
-"""What an event takes on the disk besides its own length, at most: its row, kind and cursor."""
+"""What an event takes on the disk besides its own length, at most."""
 
 
 class ByteQuota:
@@ -42,7 +42,7 @@ class ByteQuota:
 
 
 def cost(batch: Batch) -> int:
-    """The bytes that a batch takes in the log when all of it is new."""
+    """The most that a batch takes in the log, when all of it is new and cannot be packed."""
     return _cost(batch, len(batch.items), len(batch.dead))
 
 

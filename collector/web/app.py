@@ -12,7 +12,9 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from collector.control.tokens import without_tokens
 from collector.web.auth import Gatekeeper, Verifier
+from collector.web.bodies import BODIES, Bodies
 from collector.web.handling import (
     BODY_TIME,
     PEER,
@@ -57,6 +59,7 @@ class WebServices:
     metrics_open: bool = False
     https: bool = False
     body_time: BodyTime = field(default_factory=BodyTime)
+    bodies: Bodies = field(default_factory=Bodies)
 
 
 def build_app(
@@ -74,6 +77,7 @@ def build_app(
     )
     app[SERVED] = served
     app[BODY_TIME] = base.body_time
+    app[BODIES] = base.bodies
     app[VERSION] = base.health.version
     for key, service in known.items():
         app[key] = service
@@ -158,7 +162,8 @@ def _tell(metrics: Metrics, request: web.Request, status: int, seconds: float) -
     level(
         "request",
         method=method,
-        path=request.path[:200],
+        # Whoever revokes a token may well name all of it.
+        path=without_tokens(request.path)[:200],
         status=status,
         seconds=round(seconds, 4),
         peer=request[PEER],

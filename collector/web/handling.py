@@ -9,6 +9,7 @@ import msgspec
 from aiohttp import web
 
 from collector.control.principal import Principal
+from collector.web.bodies import BODIES
 from collector.web.problems import Refused
 from collector.web.route import JSON, Route
 
@@ -124,12 +125,19 @@ async def read_json(request: web.Request, form: type[T]) -> T:
     """The body as ``form``.
 
     Raises:
-        Refused: 415 for another media type, 400 for no JSON, 422 for JSON that is no ``form``; and
-            as :func:`read_body` does.
+        Refused: 415 for another media type, 400 for no JSON, 422 for JSON that is no ``form``, 429
+            and 503 when there are too many bodies under way; and as :func:`read_body` does.
     """
     if request.content_type != JSON:
         raise Refused(415, f"found {request.content_type}, allowed is {JSON}")
-    body = await read_body(request)
+    bound, length = request[ROUTE].body_limit, request.content_length
+    size = bound if length is None else min(length, bound)
+    who = request.get(PRINCIPAL)
+    with request.app[BODIES].hold(request[PEER] if who is None else str(who), size):
+        return _decoded(await read_body(request), form)
+
+
+def _decoded(body: bytes, form: type[T]) -> T:
     try:
         return msgspec.json.decode(body, type=form)
     except msgspec.ValidationError as error:

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import re
 import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -13,14 +12,13 @@ import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from collector.control.tokens import without_tokens
 from collector.web.doors import Doors, Guest
 from collector.web.metrics import METRICS, Metrics
 from collector.web.peers import Networks
 from probes.contract.errors import MailcanaryError
 
 log = structlog.get_logger(__name__)
-
-_TOKEN = re.compile(r"mc1_[A-Za-z0-9_-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +111,10 @@ class _Quiet(logging.Filter):
             return False
         if record.levelno < logging.WARNING:
             return False
-        record.msg, record.args = _TOKEN.sub("mc1_...", record.getMessage()), ()
+        record.msg, record.args = without_tokens(record.getMessage()), ()
         if record.exc_info:
             text = logging.Formatter().formatException(record.exc_info)
-            record.msg = f"{record.msg}\n{_TOKEN.sub('mc1_...', text)}"
+            record.msg = f"{record.msg}\n{without_tokens(text)}"
             record.exc_info = None
         return True
 

@@ -122,6 +122,28 @@ def test_every_route_has_somebody_who_may_call_it() -> None:
             assert parameter is None or f"{{{parameter}}}" in route.path, route.path
 
 
+BY_A_LOOK = {
+    # A batch names its agent: tests of events. The others are of the caller's customer: tests of
+    # customers and series.
+    "POST /api/v1/events",
+    "GET /api/v1/customers",
+    "GET /api/v1/series",
+    "GET /api/v1/paths",
+    "GET /api/v1/canaries/{id}",
+}
+
+
+def test_where_the_path_does_not_tell_whose_it_is_is_known() -> None:
+    """Such a route shows each caller its own part, which needs a test of its own."""
+    found = {
+        f"{route.method} {route.path}"
+        for route in ROUTES
+        for kind, parameter in route.roles.items()
+        if kind is not Kind.OPERATOR and parameter is None and not route.open
+    }
+    assert found == BY_A_LOOK
+
+
 def test_no_two_rows_are_for_the_same() -> None:
     rows = [(route.method, route.path) for route in ROUTES]
     assert len(set(rows)) == len(rows)

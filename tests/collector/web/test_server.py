@@ -14,6 +14,7 @@ from aiohttp import ClientSession, web
 from collector.control.principal import Kind
 from collector.control.tokens import Tokens
 from collector.web.app import WebServices, build_app
+from collector.web.bodies import Bodies
 from collector.web.handling import BodyTime, read_json, reply
 from collector.web.limits import FailureLimit
 from collector.web.route import Route
@@ -112,6 +113,34 @@ async def test_a_body_that_is_fast_enough_may_take_longer_than_the_grace() -> No
         writer.write(b"b" * 48 + b'"}')
         assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
         writer.close()
+
+
+async def test_bodies_of_one_sender_do_not_fill_the_memory() -> None:
+    base = web_services(bodies=Bodies(of_one=150, in_all=250))
+    lon, fra = (POST.replace(b"-ann", name) for name in (b"-lon", b"-fra"))
+    waits = b"\r\nExpect: 100-continue\r\n\r\n"
+    async with (
+        listening(ServerOptions(port=0), base) as server,
+        contextlib.AsyncExitStack() as held,
+    ):
+
+        async def hold(post: bytes) -> None:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            held.push_async_callback(writer.wait_closed)
+            held.callback(writer.close)
+            writer.write(post.replace(b"\r\n\r\n", waits))
+            # It is asked for its body in the step that then makes room for it.
+            assert (await reader.readline()).startswith(b"HTTP/1.1 100 ")
+
+        await hold(POST)
+        answer = await _exchange(server.port, POST)
+        assert answer.startswith(b"HTTP/1.1 429 ")
+        assert b"Retry-After: 1" in answer
+        await hold(lon)
+        assert (await _exchange(server.port, fra)).startswith(b"HTTP/1.1 503 ")
+        await held.aclose()
+        small = POST.replace(b"Length: 100", b"Length: 2") + b"{}"
+        assert (await _exchange(server.port, small)).startswith(b"HTTP/1.1 200 ")
 
 
 def test_how_long_a_body_may_take() -> None:
@@ -223,7 +252,10 @@ async def test_no_token_is_in_any_log(
         text = secret.reveal()
         async with listening(ServerOptions(port=0), web_services(tokens=tokens)) as server:
             async with ClientSession(base_url=server.url) as client:
-                for path in ("/fail", f"/fail?token={text}", "/nothing", f"/echo?a={text}"):
+                for path in (
+                    "/fail", f"/fail?token={text}", "/nothing", f"/echo?a={text}", f"/no/{text}",
+                    f"/no/%6D{text[1:]}",
+                ):  # fmt: skip
                     for token in (text, text + "x"):
                         await client.get(path, headers=bearer(token))
                 await client.post("/echo", data=text, headers=bearer(text))
