@@ -1,7 +1,7 @@
 """Runs the benchmarks that are named, or all: ``python -m benchmarks [NAME...] [--json]``.
 
-Each name is a module here with a function ``run() -> list[Figure]``. A benchmark that needs what
-this machine lacks raises :class:`benchmarks.figures.Unavailable` and is skipped by its reason.
+Each name is a module here with a function ``run() -> Iterable[Figure]``. A benchmark that needs
+what this machine lacks raises :class:`benchmarks.figures.Unavailable` and is skipped by its reason.
 """
 
 import argparse

@@ -48,22 +48,29 @@ class Judge:
     """
 
     def __init__(self) -> None:
-        self._last: tuple[Files, Checked] | None = None
+        # What is in force and what is about to be: while that is written, both are asked for.
+        self._judged: list[tuple[Files, Checked]] = []
         self._documents: dict[Source, Document] = {}
 
     def check(self, files: Files) -> Checked:
         """What ``mailcanary check`` would say of ``files``."""
-        checked = None if self._last is None else _known(*self._last, files)
+        known = (_known(*judged, files) for judged in self._judged)
+        checked = next((found for found in known if found is not None), None)
         if checked is None:
-            before, documents = self._documents, {}
+            checked = self._check(files)
+        others = [judged for judged in self._judged if judged[1] is not checked]
+        self._judged = [(files, checked), *others][:2]
+        return checked
 
-            def as_document(source: Source) -> Document:
-                documents[source] = found = before.get(source) or read(source)
-                return found
+    def _check(self, files: Files) -> Checked:
+        before, documents = self._documents, {}
 
-            checked = files.check(as_document)
-            self._documents = documents
-        self._last = (files, checked)
+        def as_document(source: Source) -> Document:
+            documents[source] = found = before.get(source) or read(source)
+            return found
+
+        checked = files.check(as_document)
+        self._documents = documents
         return checked
 
 

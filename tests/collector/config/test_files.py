@@ -42,6 +42,15 @@ def test_the_same_files_are_judged_once() -> None:
     assert judge.check(bad).problems is problems
 
 
+def test_what_is_in_force_is_not_judged_again_while_a_change_is_written() -> None:
+    judge = Judge()
+    old, new = _files("acme"), _files("acme", "globex")
+    first, second = judge.check(old), judge.check(new)
+    for _ in range(2):
+        assert judge.check(old) is first
+        assert judge.check(new) is second
+
+
 @pytest.mark.parametrize("name", ["acme", "zorg"])
 @pytest.mark.parametrize("known", [0, 1, 4])
 def test_files_in_another_order_are_what_they_would_be_by_themselves(name: str, known: int) -> None:
