@@ -11,6 +11,7 @@ from pathlib import Path as FilePath
 from time import perf_counter
 
 from benchmarks.figures import Figure, compared
+from collector.consumers import Pace
 from collector.log.engine import Bounds, Entry
 from collector.rollup.consumer import RollupConsumer
 from probes.contract.events import (
@@ -35,7 +36,7 @@ T0_NS = 1_760_000_000 * NS_PER_S
 CANARIES = 40_000
 PER_SECOND = 100
 """Canaries a second: every path has one every ten seconds."""
-BATCH = 5000
+BATCH = Pace().batch
 AIM = 20_000
 _PHASES = dict.fromkeys(("connect", "banner", "ehlo", "mail", "rcpt", "data", "accept"), 0.0123)
 

@@ -45,7 +45,7 @@ class Pace:
     been read to its end; after the n-th failure in a row the next try comes at a random time within
     ``retry_first_s * 2 ** (n - 1)`` seconds, at most ``retry_most_s`` (full jitter)."""
 
-    batch: int = 5000
+    batch: int = 10_000
     linger_s: float = 0.5
     retry_first_s: float = 0.5
     retry_most_s: float = 60.0

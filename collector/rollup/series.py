@@ -5,7 +5,7 @@ these follow all others: a canary counts once in its path's series and once in e
 path's names and labels stand for.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -37,23 +37,29 @@ class Series(NamedTuple):
 class Tagged(NamedTuple):
     """A path under one set of labels, and the numbers of the other series that it counts in.
 
-    ``name`` is the path as it is written.
+    ``name`` is the path as it is written. The numbers stand in groups that many paths have in
+    common, such as those that follow from the relay: what is counted of all these paths is added up
+    once, and then to each series of the group.
     """
 
     path: Path
     name: str
-    others: tuple[int, ...]
+    groups: tuple[tuple[int, ...], ...]
 
 
-def _others(path: Path, labels: Labels) -> list[tuple[str, str]]:
-    return [
-        (Dimension.ALL.value, ""),
-        (Dimension.RELAY.value, path.relay),
-        (Dimension.CUSTOMER.value, path.customer),
-        (Dimension.MAILBOX.value, path.mailbox),
-        (Dimension.AGENT.value, path.agent),
-        *((Dimension.LABEL.value, label) for label in labels),
-    ]
+def _groups(path: Path, labels: Labels) -> Iterator[list[tuple[str, str]]]:
+    """Dimension and key of each series, by what they follow from: relay, agent, mailbox."""
+    of_agent = [label for label in labels if label.startswith("agent:")]
+    of_mailbox = [label for label in labels if label.startswith(("mailbox:", "customer:"))]
+    rest = [label for label in labels if label not in of_agent and label not in of_mailbox]
+    yield [(Dimension.ALL.value, ""), (Dimension.RELAY.value, path.relay), *_labelled(rest)]
+    yield [(Dimension.AGENT.value, path.agent), *_labelled(of_agent)]
+    box = [(Dimension.CUSTOMER.value, path.customer), (Dimension.MAILBOX.value, path.mailbox)]
+    yield [*box, *_labelled(of_mailbox)]
+
+
+def _labelled(labels: Iterable[str]) -> Iterator[tuple[str, str]]:
+    return ((Dimension.LABEL.value, label) for label in labels)
 
 
 class Registry:
@@ -90,11 +96,15 @@ class Registry:
         return new
 
     def _tag(self, number: int, path: Path, labels: Labels) -> None:
-        others = []
-        for dimension, key in _others(path, labels):
-            known = self._numbers.get((dimension, key, ()))
-            others.append(self._add(dimension, key, ()) if known is None else known)
-        self._tagged[number] = Tagged(path, str(path), tuple(others))
+        groups = [
+            tuple(self._find_or_add(dimension, key) for dimension, key in group)
+            for group in _groups(path, labels)
+        ]
+        self._tagged[number] = Tagged(path, str(path), tuple(groups))
+
+    def _find_or_add(self, dimension: str, key: str) -> int:
+        known = self._numbers.get((dimension, key, ()))
+        return self._add(dimension, key, ()) if known is None else known
 
     def _add(self, dimension: str, key: str, labels: Labels) -> int:
         number = len(self._numbers) + 1

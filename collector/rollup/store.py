@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -32,6 +33,7 @@ _META = (
     "kept_cursor", "tick_ns", "listening_ns",
 )  # fmt: skip
 
+K = TypeVar("K")
 Place = tuple[int, int, int]
 """Tier, start, series."""
 
@@ -251,24 +253,28 @@ class Store:
 def spread(changes: dict[tuple[int, int], Cell], registry: Registry) -> dict[Place, Cell]:
     """What is added to the minute cells of paths, as what is added to every cell concerned."""
     minutes: dict[tuple[int, int], Cell] = {}
+    grouped: dict[tuple[int, tuple[int, ...]], Cell] = {}
     for (series, start), change in changes.items():
-        for number in (series, *registry.tagged(series).others):
-            known = minutes.get((start, number))
-            if known is None:
-                minutes[start, number] = dict(change)
-            else:
-                cells.add(known, change)
+        minutes[start, series] = change
+        for group in registry.tagged(series).groups:
+            _add_to(grouped, (start, group), change)
+    for (start, group), change in grouped.items():
+        for number in group:
+            _add_to(minutes, (start, number), change)
     found: dict[Place, Cell] = {}
     for (start, number), change in minutes.items():
         found[MINUTE_S, start, number] = change
         for tier in (HOUR_S, DAY_S):
-            place = (tier, start - start % tier, number)
-            known = found.get(place)
-            if known is None:
-                found[place] = dict(change)
-            else:
-                cells.add(known, change)
+            _add_to(found, (tier, start - start % tier, number), change)
     return found
+
+
+def _add_to(sums: dict[K, Cell], key: K, change: Cell) -> None:
+    known = sums.get(key)
+    if known is None:
+        sums[key] = dict(change)
+    else:
+        cells.add(known, change)
 
 
 def _is_open(canary: Canary) -> bool:
