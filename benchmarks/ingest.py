@@ -48,13 +48,14 @@ class Listening(msgspec.Struct, frozen=True):
 class Used(msgspec.Struct, frozen=True):
     """What a server has used so far: CPU of all its threads, and its peak of resident memory.
 
-    ``beside`` are the CPU seconds of its child processes. ``lag`` is how many entries its rollup
-    has not counted yet, ``lag_s`` how long ago the oldest of them came.
+    ``beside_s`` are the CPU seconds of its child processes. ``counted`` is how many entries its
+    rollup has counted, ``lag`` how many not yet, ``lag_s`` how long ago the oldest of those came.
     """
 
     cpu_s: float
     peak_bytes: int
     beside_s: float = 0.0
+    counted: int = 0
     lag: int = 0
     lag_s: float = 0.0
 
@@ -181,7 +182,7 @@ def run(batches: int = BATCHES, steady_s: float = STEADY_S) -> list[Figure]:
     with started("collector") as ours, started("bare") as bare:
         one, _ = full_load(ours, bare, 1, batches)
         many, rate = full_load(ours, bare, len(AGENTS), batches)
-        found = [*one, *many, *half_load(ours, bare, rate / 2, batches)]
+        found = [*one, *many, *half_load(ours, bare, rate / 2, 2 * batches)]
         peak, bare_peak = ours.used().peak_bytes, bare.used().peak_bytes
     mib = 1 << 20
     found.append(compared("ingest.memory", peak / mib, "MiB", "bare handler", bare_peak / mib))
@@ -256,19 +257,17 @@ def steady_load(whole: Server, seconds: float) -> list[Figure]:
     before = whole.used()
     sent = whole.take(agents, int(per_second * seconds), "steady", per_second)
     after = whole.used()
-    span_s = sent.seconds
+    span_s, beside_s = sent.seconds, after.beside_s - before.beside_s
+    counted = after.counted - before.counted
     name = "ingest.beside_rollup"
     told = f"{AIM:,} events/s offered for {span_s:.0f} s"
     return [
         compared(f"{name}.rate", sent.per_second, "events/s", "offered", AIM),
+        compared(f"{name}.counted", counted / span_s, "events/s", "offered", AIM),
         Figure(f"{name}.lag", after.lag_s, "s", f"of the rollup in the end, {after.lag:,} events"),
         *waits(name, sent, told),
         Figure(f"{name}.cores", (after.cpu_s - before.cpu_s) / span_s, "cores", "collector"),
-        Figure(
-            f"{name}.rollup_cores",
-            (after.beside_s - before.beside_s) / span_s,
-            "cores",
-            "its other processes",
-        ),
+        Figure(f"{name}.rollup_cores", beside_s / span_s, "cores", "its process"),
+        Figure(f"{name}.rollup_cpu", 1e6 * beside_s / max(1, counted), "us/event", "its process"),
         Figure(f"{name}.sender", sent.cores, "cores", told),
     ]

@@ -43,15 +43,15 @@ from collector.web.metrics import Metrics
 from collector.web.server import ServerOptions, serving
 from probes.contract.wire import MAX_COMPRESSED_BYTES
 
-Look = Callable[[], tuple[int, float]]
-"""How far the rollup is behind: entries, and seconds since the oldest of them came."""
+Look = Callable[[], tuple[int, int, float]]
+"""What the rollup has counted, what not yet, and seconds since the oldest of that came."""
 PER_MINUTE = 1_000_000
 """At full speed an agent sends more batches than it may send on end."""
 
 
-def no_rollup() -> tuple[int, float]:
+def no_rollup() -> tuple[int, int, float]:
     """There is none that could be behind."""
-    return 0, 0.0
+    return 0, 0, 0.0
 
 
 async def tokens_of(tokens: Tokens) -> dict[str, str]:
@@ -128,9 +128,9 @@ async def whole(directory: Path) -> AsyncIterator[tuple[Listening, Look]]:
     async with running(settings, read, "0", ServerOptions(port=0)) as (parts, server):
         texts = await tokens_of(parts.tokens)
 
-        def behind() -> tuple[int, float]:
+        def behind() -> tuple[int, int, float]:
             (rollup,) = (one.status() for one in parts.consumers)
-            return rollup.lag_entries, rollup.lag_s
+            return rollup.taken, rollup.lag_entries, rollup.lag_s
 
         revision = parts.config.in_force.revision
         yield Listening(f"{server.url}/api/v1/events", texts, revision), behind
@@ -206,8 +206,7 @@ def used(behind: Look) -> Used:
     """CPU of all threads so far, and the most memory that was resident, in bytes."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     peak = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
-    lag, lag_s = behind()
-    return Used(time.process_time(), int(peak.split()[1]) * 1024, children_s(), lag, lag_s)
+    return Used(time.process_time(), int(peak.split()[1]) * 1024, children_s(), *behind())
 
 
 def children_s() -> float:

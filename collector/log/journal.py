@@ -99,8 +99,8 @@ class Journal:
 
     def work(self) -> None:
         """Move what there is: all of it when the segment is finished and no reader in the way."""
-        self._handed_over = False
         self._move("PASSIVE" if self._last is None else "TRUNCATE")
+        self._handed_over = False
 
     def finish(self, last: sqlite3.Connection) -> None:
         """Nothing more is written to the segment; ``last`` was the writer's connection."""
