@@ -67,6 +67,8 @@ UNITS = [
             "StateDirectory": "mailcanary-collector",
             "UMask": "0077",
             "ExecReload": "kill -HUP $MAINPID",
+            # It ends the rollup's process itself, in order; only what is left is killed.
+            "KillMode": "mixed",
             "ReadWritePaths": "-/etc/mailcanary-collector/customers.d",
         },
         ServerOptions().shutdown_s + _READERS_S,
