@@ -91,6 +91,7 @@ def check(
         list[Path],
         typer.Argument(
             metavar="FILE...",
+            readable=False,  # one of the problems, with all others
             help="Main files, each read with the customers.d/*.yaml beside it.",
         ),
     ],

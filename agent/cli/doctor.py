@@ -12,14 +12,21 @@ from agent.cli.output import to_stdout
 
 def doctor(
     config: Annotated[
-        Path, typer.Option("--config", help="The configuration; customers.d beside it is read too.")
+        Path,
+        typer.Option(
+            "--config",
+            readable=False,  # an item says so, with all others
+            help="The configuration; customers.d beside it is read too.",
+        ),
     ],
     policy: Annotated[
-        Path | None, typer.Option("--policy", help="The policy; policy.yaml beside the config.")
+        Path | None,
+        typer.Option("--policy", readable=False, help="The policy; policy.yaml beside the config."),
     ] = None,
     name: AgentName = None,
     state: Annotated[
-        Path, typer.Option("--state", help="Where the agent keeps spool and flights.")
+        Path,
+        typer.Option("--state", readable=False, help="Where the agent keeps spool and flights."),
     ] = Path("/var/lib/mailcanary"),
     timeout: Annotated[
         str, typer.Option("--timeout", help="How long one step may take: 100ms to 5m, or seconds.")

@@ -65,13 +65,17 @@ ConfigFile = Annotated[
     typer.Option(
         "--config",
         callback=config_file,
+        readable=False,  # judged by the callback, whose words say what is allowed
         help="The configuration; customers.d beside it is read too.",
     ),
 ]
 PolicyFile = Annotated[
     Path | None,
     typer.Option(
-        "--policy", callback=_policy, help="The policy; policy.yaml beside the configuration."
+        "--policy",
+        callback=_policy,
+        readable=False,
+        help="The policy; policy.yaml beside the configuration.",
     ),
 ]
 AgentName = Annotated[

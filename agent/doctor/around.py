@@ -48,7 +48,10 @@ async def resolve(found: Findings, host: str, port: int, limit_s: float) -> list
 def secret_failed(found: Findings, why: str, rule: Rule | None) -> None:
     """The item ``secret``, which may not go there (then ``rule`` is missing), or cannot be read."""
     if rule is None:
-        what = "put it into one of these places: one line of text that other users cannot read"
+        what = (
+            "it has to be there as one line of text that this user can read and others cannot "
+            "(mode 0400, or 0440 for a group)"
+        )
     else:
         what = "if it is meant to go there, add its line, which stands below, to the policy"
     found.fail("secret", why, what, rule)

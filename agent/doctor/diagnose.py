@@ -96,7 +96,10 @@ def _keys(found: Findings, secrets: Secrets) -> None:
     try:
         ring = secrets.key_ring()
     except SecretError as error:
-        what = "put a key of at least 16 bytes there; mailcanary init makes one"
+        what = (
+            "it has to be there, at least 16 bytes that this user can read and others cannot; "
+            "mailcanary init makes one"
+        )
         found.fail("signing keys", str(error), what)
         return
     before = "".join(f", {key.id}" for key in ring.previous)

@@ -1,12 +1,17 @@
 """A wrong option is told by its name, with what was found and what is allowed."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 import typer
 
+from agent.cli.check import check
+from agent.cli.doctor import doctor
 from agent.cli.options import readable, seconds
+from agent.cli.probe import probe
 
 
 def _told(error: pytest.ExceptionInfo[typer.BadParameter]) -> str:
@@ -50,3 +55,12 @@ def test_a_file_of_others(tmp_path: Path) -> None:
     file.touch(mode=0o000)
     with pytest.raises(typer.BadParameter, match="permission denied"):
         readable(file, "--config")
+
+
+@pytest.mark.parametrize("command", [probe, doctor, check])
+def test_no_file_is_judged_in_other_words_than_ours(command: Callable[..., None]) -> None:
+    """Typer's own check of a path would say neither what was found nor what is allowed."""
+    hints = get_type_hints(command, include_extras=True)
+    told = {name: get_args(hint) for name, hint in hints.items() if "Path" in str(hint)}
+    assert told
+    assert [name for name, (_, option) in told.items() if option.readable] == []
