@@ -29,7 +29,12 @@ def doctor(
         typer.Option("--state", readable=False, help="Where the agent keeps spool and flights."),
     ] = Path("/var/lib/mailcanary"),
     timeout: Annotated[
-        str, typer.Option("--timeout", help="How long one step may take: 100ms to 5m, or seconds.")
+        str,
+        typer.Option(
+            "--timeout",
+            metavar="TIME",
+            help="How long one step may take: 100ms to 5m, or seconds.",
+        ),
     ] = "10s",
     every: Annotated[
         bool, typer.Option("--all", help="Show every item, also of servers without trouble.")
@@ -38,12 +43,12 @@ def doctor(
 ) -> None:
     """Try everything that an agent would need, and say per item what works and what to do.
 
-    The state directory, the clock, configuration and policy, every secret and key; for each relay
-    its name, port, TLS, what it offers and the login; for each mailbox the same and its folders. No
-    mail is sent, read or deleted.
+    The state directory, the clock, configuration and policy, every secret and
+    key; for each relay its name, port, TLS, what it offers and the login; for
+    each mailbox the same and its folders. No mail is sent, read or deleted.
 
-    Exit code 0: nothing failed (warnings may be shown); 1: something failed; 2: configuration,
-    policy or command line cannot be used.
+    Exit code 0: nothing failed (warnings may be shown); 1: something failed;
+    2: configuration, policy or command line cannot be used.
     """
     from contextlib import nullcontext
 

@@ -64,6 +64,7 @@ ConfigFile = Annotated[
     Path,
     typer.Option(
         "--config",
+        metavar="FILE",
         callback=config_file,
         readable=False,  # judged by the callback, whose words say what is allowed
         help="The configuration; customers.d beside it is read too.",
@@ -73,6 +74,7 @@ PolicyFile = Annotated[
     Path | None,
     typer.Option(
         "--policy",
+        metavar="FILE",
         callback=_policy,
         readable=False,
         help="The policy; policy.yaml beside the configuration.",
@@ -82,6 +84,7 @@ AgentName = Annotated[
     str | None,
     typer.Option(
         "--name",
+        metavar="AGENT",
         envvar="MAILCANARY_AGENT",
         help="As which of its agents; the only one if there is one.",
     ),

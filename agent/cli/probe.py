@@ -31,29 +31,41 @@ _INTERRUPTED = 130
 _UNKNOWN = 3
 
 Relays = Annotated[
-    list[str] | None, typer.Option("--relay", help="Only through this relay; repeatable.")
+    list[str] | None,
+    typer.Option("--relay", metavar="NAME", help="Only through this relay; repeatable."),
 ]
 Mailboxes = Annotated[
     list[str] | None,
-    typer.Option("--mailbox", help="Only to this customer/mailbox; repeatable."),
+    typer.Option("--mailbox", metavar="CUSTOMER/NAME", help="Only to this one; repeatable."),
 ]
 Wait = Annotated[
     str | None,
-    typer.Option("--wait", help="How long to wait for canaries; the longest deadline and 5 s."),
+    typer.Option(
+        "--wait",
+        metavar="TIME",
+        help="How long to wait for canaries; the longest deadline and 5 s.",
+    ),
 ]
 Timeout = Annotated[
     str | None,
     typer.Option(
-        "--timeout", "-t", help="How long all of it may take; 50 s with --nagios, else no limit."
+        "--timeout",
+        "-t",
+        metavar="TIME",
+        help="How long all of it may take; 50 s with --nagios, else no limit.",
     ),
 ]
 WarningRange = Annotated[
     str | None,
-    typer.Option("--warning", "-w", help="Delays that are a WARNING; half of --critical."),
+    typer.Option(
+        "--warning", "-w", metavar="RANGE", help="Delays that are a WARNING; half of --critical."
+    ),
 ]
 CriticalRange = Annotated[
     str | None,
-    typer.Option("--critical", "-c", help="Delays that are CRITICAL; a path's deadline."),
+    typer.Option(
+        "--critical", "-c", metavar="RANGE", help="Delays that are CRITICAL; a path's deadline."
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
 Nagios = Annotated[
@@ -301,8 +313,10 @@ def probe(
 ) -> None:
     """Send one canary per selected path, now, and say what happened and where the time went.
 
-    The canaries are this shot's own: a running agent of the same name neither counts nor deletes
-    them. Exit code 0 when all came home, 1 when not; with --nagios a Nagios plugin's.
+    The canaries are this shot's own: a running agent of the same name neither
+    counts nor deletes them. TIME is 500ms, 30s, 2m, or a number of seconds; RANGE
+    is one as the Monitoring Plugins write it. Exit code 0 when all came home,
+    1 when not, 2 when it cannot be tried; with --nagios a Nagios plugin's.
     """
     if as_json and nagios:
         raise refused("--json", "--nagios beside it", "one of the two")
