@@ -58,6 +58,8 @@ def backup(
         BackupError, LogError, ControlError: there is no collector, a part that cannot be made again
             is damaged, ``target`` is in use, or the disk is full.
     """
+    if not (state / LOG).is_dir():
+        raise BackupError(f"{state}: found no log, allowed is a collector's state directory")
     _must_be_free(target)
     partial = target.with_name(target.name + PARTIAL)
     shutil.rmtree(partial, ignore_errors=True)

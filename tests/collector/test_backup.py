@@ -184,6 +184,9 @@ def test_damaged_rollups_are_left_out_and_a_damaged_control_file_is_no_backup(
 
 def test_what_is_no_backup_or_in_the_way_is_refused(stopped: Path) -> None:
     state = stopped / "state"
+    with pytest.raises(MailcanaryError, match="none: found no log"):
+        whole.backup(stopped / "none", stopped / "x" / "b")
+    assert not (stopped / "x").exists()
     with pytest.raises(MailcanaryError, match="found no backup"):
         whole.restore(stopped / "etc", stopped / "new")
     with pytest.raises(MailcanaryError, match="new or empty"):
