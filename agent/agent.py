@@ -35,7 +35,7 @@ from agent.standing.overheard import OverheardSpool
 from agent.standing.telling import tell
 from agent.supervision import Supervisor, every
 from agent.wall import NotingClock, WallLog
-from agent.watching import Cadences, Cursors, Watching
+from agent.watching import Cadences, Cursors, Watching, moved
 from probes.contract.errors import SpoolError
 from probes.contract.events import Heartbeat
 from probes.contract.token import KeyRing
@@ -115,15 +115,15 @@ class Agent:
         self._limits = limits or Limits()
         self._schedule = slots
         self._counters: Counter[str] = Counter()
-        self._air = Air(self._limits.wall_error_s)
         self._watches: dict[str, MailboxWatch] = {}
         self._wall = WallGuard()
         self._sending: asyncio.Task[None] | None = None
         self._flying: set[asyncio.Task[None]] = set()
         self._reassigned = asyncio.Event()
         self._wall_log = WallLog()
+        self._air = Air(self._wall_log)
         self._clock = NotingClock(ports.clock, self._wall_log)
-        self._ledger = Ledger(self._limits.wall_error_s)
+        self._ledger = Ledger(self._wall_log)
         self._ledger.follow([plan.path for plan in assignment.paths])
         self._overheard = OverheardSpool(ports.spool, self._ledger.written)
         self._reader = self._make_reader(ring)
@@ -135,7 +135,7 @@ class Agent:
             spool=self._overheard,
             counters=self._counters,
             remember_s=assignment.remember_s,
-            wall_error_s=self._limits.wall_error_s,
+            guard=self._wall,
         )
         self.health = Health(
             agent=assignment.agent,
@@ -247,7 +247,8 @@ class Agent:
         flights, cursors, walls = await self._ports.spool.run(_load)
         if walls is not None:
             self._wall_log.resume(walls, self._clock.now())
-        interrupted = self._sender.take_up(flights)
+        others = moved(self._assignment.mailboxes, cursors)
+        interrupted = self._sender.take_up(flights, others)
         self._watching.begin(self._assignment.mailboxes, self._assignment.bounces, cursors)
         works = [asyncio.create_task(work) for work in self._works()]
         works.append(asyncio.create_task(self._sender.tell_interrupted(interrupted)))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from agent.assignment import Terms
 from agent.clock import Moment, elapsed
 from agent.spool.flight import Flight, FlightState
+from agent.wall import WallLog
 
 NS = 1_000_000_000
 # Ends of waits that nobody asks about stay in the heap; so many more than needed are put up with.
@@ -29,13 +30,13 @@ class MailboxAir:
     """The awaited canaries of one mailbox.
 
     A canary is awaited from the moment its final dot was sent: mail cannot arrive before that.
-    ``wall_error_s`` is how far the wall clock may be wrong across a reboot: a wait is that much
-    longer then, so that nothing is lost too early.
+    ``wall`` knows how long boots have run. A wait ends when that long has passed for certain, so
+    that nothing is lost too early by a wall clock that is wrong after a reboot.
     """
 
-    def __init__(self, total: Total | None = None, wall_error_s: float = 0.0) -> None:
+    def __init__(self, total: Total | None = None, wall: WallLog | None = None) -> None:
         self._total = Total() if total is None else total
-        self._wall_error_s = wall_error_s
+        self._wall = WallLog() if wall is None else wall
         self._awaited: dict[str, Flight] = {}
         self._dots: dict[str, int] = {}
         self._since: dict[str, int] = {}
@@ -62,9 +63,9 @@ class MailboxAir:
         ``terms`` are what it was sent under, as far as that is known.
         """
         if flight.canary not in self._awaited:
-            age = elapsed(flight.sent, now, wall_error_s=self._wall_error_s)
+            age = elapsed(flight.sent, now, wall_error_s=0.0)
             self._since[flight.canary] = now.boot_ns - round(age.seconds * NS)
-            left_s = flight.loss_after_s - age.seconds + age.error_s
+            left_s = flight.loss_after_s - self._wall.ran_s(flight.sent, now)
             wait_ends = now.boot_ns + round(left_s * NS)
             heapq.heappush(self._waits, (wait_ends, flight.canary))
         if dot is not None:
@@ -136,20 +137,17 @@ class MailboxAir:
         """Put back an overdue flight whose expiry could not be written down."""
         heapq.heappush(self._waits, (now.boot_ns, flight.canary))
 
-    def older_than(self, age_s: float, now: Moment, wall_error_s: float) -> list[Flight]:
-        """Flights that have been in the air for longer than ``age_s``."""
-        return [
-            flight
-            for flight in self._awaited.values()
-            if elapsed(flight.sent, now, wall_error_s=wall_error_s).seconds > age_s
-        ]
+    def older_than(self, age_s: float, now: Moment) -> list[Flight]:
+        """Flights that have been in the air for longer than ``age_s``, for certain."""
+        flights = self._awaited.values()
+        return [flight for flight in flights if self._wall.ran_s(flight.sent, now) > age_s]
 
 
 class Air:
-    """All canaries in the air; ``wall_error_s`` as in :class:`MailboxAir`."""
+    """All canaries in the air; ``wall`` as in :class:`MailboxAir`."""
 
-    def __init__(self, wall_error_s: float = 0.0) -> None:
-        self._wall_error_s = wall_error_s
+    def __init__(self, wall: WallLog | None = None) -> None:
+        self._wall = WallLog() if wall is None else wall
         self._mailboxes: dict[str, MailboxAir] = {}
         self._total = Total()
 
@@ -160,7 +158,7 @@ class Air:
         """The mailbox's part of the air, made when first asked for."""
         box = self._mailboxes.get(name)
         if box is None:
-            box = self._mailboxes[name] = MailboxAir(self._total, self._wall_error_s)
+            box = self._mailboxes[name] = MailboxAir(self._total, self._wall)
         return box
 
     def mailboxes(self) -> dict[str, MailboxAir]:

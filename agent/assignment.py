@@ -20,12 +20,14 @@ class Terms:
     """What a canary was sent under: what becomes of it is judged by that, whatever came after.
 
     ``mailbox`` is where it is to come home, as it was then, ``bounces`` where it would be returned.
+    ``moved``: of a former run; how the mailbox was then is not known, only that it is another now.
     """
 
     relay: Relay | None
     helo: str
     mailbox: Mailbox | None
     bounces: str | None
+    moved: bool = False
 
 
 @dataclass(frozen=True, slots=True)

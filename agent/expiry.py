@@ -5,12 +5,11 @@ from collections.abc import Iterable, Mapping
 
 from agent.air import Air
 from agent.assignment import Terms
-from agent.clock import Clock, at_boot
+from agent.clock import Clock, Moment, WallGuard
 from agent.mailbox.watch import MailboxWatch
 from agent.spool.flight import Flight
 from agent.spool.store import Store
 from agent.spool.writer import Spool
-from probes.contract.config.models import Mailbox
 from probes.contract.errors import SpoolError
 from probes.contract.events import Expiry
 
@@ -29,8 +28,11 @@ def _expiry(flight: Flight, at_ns: int, watermark_ns: int, why_unknown: str) -> 
     )
 
 
-def _home(terms: Terms | None) -> Mailbox | None:
-    return None if terms is None else terms.mailbox
+def _shows(watch: MailboxWatch, terms: Terms | None) -> bool:
+    """Whether what was sent under those terms can only lie where the watch looks."""
+    if terms is None:
+        return True
+    return not terms.moved and watch.shows(terms.mailbox)
 
 
 class Expirer:
@@ -51,7 +53,7 @@ class Expirer:
         spool: Spool,
         counters: Counter[str],
         remember_s: float,
-        wall_error_s: float,
+        guard: WallGuard,
     ) -> None:
         self._air = air
         self._watches = watches
@@ -59,7 +61,7 @@ class Expirer:
         self._spool = spool
         self._counters = counters
         self._remember_s = remember_s
-        self._wall_error_s = wall_error_s
+        self._guard = guard
 
     def assign(self, remember_s: float) -> None:
         """Canaries are remembered for so long from now on."""
@@ -85,7 +87,7 @@ class Expirer:
                 await self._end(
                     _expiry(flight, now.wall_ns, mark.wall_ns, "" if shown else _MOVED)
                     for flight in over
-                    for shown in (watch.shows(_home(box.terms(flight.canary))),)
+                    for shown in (_shows(watch, box.terms(flight.canary)),)
                 )
             except SpoolError:
                 for flight in over:
@@ -103,13 +105,20 @@ class Expirer:
         now = self._clock.now()
         ended = 0
         for box in list(self._air.mailboxes().values()):
-            over = box.older_than(self._remember_s, now, self._wall_error_s)
+            over = box.older_than(self._remember_s, now)
             if over:
                 await self._end(_expiry(flight, now.wall_ns, 0, _UNREAD) for flight in over)
                 ended += len(over)
-        before = at_boot(now, now.boot_ns - round(self._remember_s * 1e9))
-        await self._spool.run(lambda store: store.forget_flights(before))
+        await self._forget(now)
         return ended
+
+    async def _forget(self, now: Moment) -> None:
+        """Forget the flights whose wait was over so long ago, by a clock that may be believed."""
+        remember_ns = round(self._remember_s * 1e9)
+        believed_ns = self._guard.believed_ns(now)
+        wall_ns = 0 if believed_ns is None else believed_ns - remember_ns
+        before = Moment(wall_ns, now.boot_ns - remember_ns, now.boot_id)
+        await self._spool.run(lambda store: store.forget_flights(before))
 
     async def _end(self, ended: Iterable[Expiry]) -> None:
         events = list(ended)

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -132,17 +132,20 @@ class Sender:
 
     # --- after a restart --------------------------------------------------------------------
 
-    def take_up(self, flights: Iterable[Flight]) -> list[Flight]:
+    def take_up(self, flights: Iterable[Flight], moved: Collection[str] = ()) -> list[Flight]:
         """Await the flights of before, and send none of them again.
 
-        Gives those whose attempt was interrupted: they may or may not have reached their relay, and
-        some have arrived since.
+        The mailboxes ``moved`` are others now than those that they were sent to. Gives those whose
+        attempt was interrupted: they may or may not have reached their relay, and some have arrived
+        since.
         """
         now = self._clock.now()
         interrupted = []
         for flight in flights:
             if flight.awaited:
-                self._air.expect(flight, now, dot=None, terms=self._assignment.terms(flight.path))
+                terms = self._assignment.terms(flight.path)
+                terms = replace(terms, moved=flight.path.mailbox in moved)
+                self._air.expect(flight, now, dot=None, terms=terms)
                 self._ledger.resumed(flight, now)
             if flight.untold:
                 interrupted.append(flight)

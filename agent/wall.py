@@ -80,6 +80,26 @@ class WallLog:
         reboots = _reboots(since)
         return wall_error_s * max(1, reboots) + steps_ns / 1e9
 
+    def ran_s(self, sent: Moment, now: Moment) -> float:
+        """Seconds that have passed since ``sent`` for certain, whatever the wall clock says.
+
+        Within a boot it is exact. Across reboots it is how long the boots were seen to run since:
+        how long the machine was off only the wall clock knows, and after a boot that may be wrong
+        by years until it is set. Of a boot that is not known any more nothing counts.
+        """
+        if sent.boot_id and sent.boot_id == now.boot_id:
+            return (now.boot_ns - sent.boot_ns) / 1e9
+        ran_ns: dict[str, int] = {}
+        for one in self._stretches:
+            if one.boot_id == sent.boot_id:
+                # That boot is where it begins to count.
+                ran_ns = {one.boot_id: max(0, one.until_ns - sent.boot_ns)}
+            elif one.boot_id != now.boot_id:
+                ran_ns[one.boot_id] = one.until_ns
+        if sent.boot_id not in ran_ns:
+            ran_ns = {}
+        return (sum(ran_ns.values()) + now.boot_ns) / 1e9
+
 
 def _may_hold(one: Stretch, sent: Moment) -> bool:
     if sent.boot_id:

@@ -10,6 +10,7 @@ from functools import partial
 
 import structlog
 
+from agent.mailbox.account import fingerprint
 from agent.mailbox.cadence import INBOX, JUNK, Budget, Cadence
 from agent.mailbox.folder import FolderWatch
 from agent.mailbox.watch import FolderStatus, MailboxWatch, Reader, places
@@ -32,6 +33,23 @@ class Cadences:
 
     inbox: Cadence = INBOX
     junk: Cadence = JUNK
+
+
+def moved(mailboxes: Mapping[str, Mailbox], known: Cursors) -> set[str]:
+    """The mailboxes that are others now than when a former run read them.
+
+    Their account is another in a folder that is still read, or the inbox is another folder.
+    """
+    return {
+        name
+        for name, config in mailboxes.items()
+        if any(
+            (cursor := known.get((name, folder))) is not None
+            and cursor.account != fingerprint(config.imap)
+            for folder, _ in places(config)
+        )
+        or ((name, config.folders.inbox) not in known and any(name == other for other, _ in known))
+    }
 
 
 class Watching:

@@ -8,11 +8,12 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 
-from agent.clock import Moment, elapsed
+from agent.clock import Moment
 from agent.spool.flight import Flight, FlightState
 from agent.spool.store import Record
 from agent.standing.blame import Blame, Change
 from agent.standing.condition import Sign, Trouble
+from agent.wall import WallLog
 from probes.contract.events import Arrival, Bounce, CanaryEvent, Expiry, Submission, decode
 from probes.contract.names import Path
 from probes.contract.outcome import Outcome, Story, Verdict
@@ -65,12 +66,12 @@ class _Entry:
 class Ledger:
     """The canaries without an outcome, the figures of their relays, and who is to blame.
 
-    ``wall_error_s`` is how far the wall clock may be wrong across a reboot: nothing is overdue for
-    that.
+    ``wall`` knows how long boots have run: a canary is overdue when its deadline has passed for
+    certain.
     """
 
-    def __init__(self, wall_error_s: float = 0.0) -> None:
-        self._wall_error_s = wall_error_s
+    def __init__(self, wall: WallLog | None = None) -> None:
+        self._wall = WallLog() if wall is None else wall
         self._relays: dict[str, Figures] = {}
         self._wanted: set[str] = set()
         self._mailboxes: set[str] = set()
@@ -214,8 +215,7 @@ class Ledger:
 
     def _due(self, canary: str, sent: Moment, now: Moment) -> None:
         entry = self._entries[canary]
-        age = elapsed(sent, now, wall_error_s=self._wall_error_s)
-        left_s = (entry.story.deadline_s or 0.0) - age.seconds + age.error_s
+        left_s = (entry.story.deadline_s or 0.0) - self._wall.ran_s(sent, now)
         due = (now.boot_ns + round(left_s * 1e9), canary)
         heapq.heappush(self._dues.setdefault(entry.path.mailbox, []), due)
 

@@ -7,6 +7,7 @@ import pytest
 
 from agent.air import Air
 from agent.assignment import Terms
+from agent.clock import WallGuard
 from agent.expiry import Expirer
 from agent.mailbox.cadence import Budget
 from agent.mailbox.watch import FolderStatus, MailboxWatch
@@ -50,7 +51,7 @@ class Bench:
             spool=self.spool,
             counters=self.counters,
             remember_s=3600.0,
-            wall_error_s=1.0,
+            guard=WallGuard(),
         )
 
     def fly(self, number: int, terms: Terms | None = None) -> Flight:
@@ -189,3 +190,42 @@ async def test_another_time_to_remember_holds_from_now_on(bench: Bench) -> None:
     assert await bench.expirer.given_up() == 0
     bench.expirer.assign(59.0)
     assert await bench.expirer.given_up() == 1
+
+
+async def test_what_a_former_run_sent_to_a_mailbox_that_is_another_now_is_not_lost(
+    bench: Bench,
+) -> None:
+    terms = assignment().terms(PATH)
+    bench.fly(1, replace(terms, moved=True))
+    bench.fly(2, terms)
+    bench.clock.advance(31)
+    bench.checked("INBOX", "Junk")
+    assert await bench.expirer.lost() == 2
+    assert {one.canary: one.lost for one in bench.expiries()} == {
+        canary_id(1): False,
+        canary_id(2): True,
+    }
+
+
+async def test_a_wrong_clock_after_a_reboot_ends_no_wait_and_forgets_no_flight(
+    bench: Bench,
+) -> None:
+    over, made = bench.fly(1), bench.fly(2)
+    bench.spool.store.begin()
+    bench.spool.store.end_wait(
+        Expiry(canary=over.canary, path=PATH, at_ns=0, lost=True, watermark_ns=0)
+    )
+    bench.spool.store.commit()
+    bench.clock.reboot()
+    bench.clock.step(30 * 86_400.0)
+    assert await bench.expirer.given_up() == 0
+    assert set(bench.spool.store.find_flights([over.canary, made.canary])) == {
+        over.canary,
+        made.canary,
+    }
+    # A clock that stands for ten minutes after a boot is believed.
+    bench.air.forget(made)
+    for _ in range(11):
+        bench.clock.advance(60)
+        await bench.expirer.given_up()
+    assert bench.spool.store.find_flights([over.canary]) == {}

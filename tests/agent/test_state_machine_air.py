@@ -9,31 +9,43 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from agent.air import Air
 from agent.clock import Moment
 from agent.spool.flight import Flight, FlightState
+from agent.wall import WallLog
 from probes.contract.names import Path
 
 S = 1_000_000_000
+_RAN_S = 500
 BOXES = ("acme/inbox", "acme/two")
 _which = st.integers(0, 30)
 
 
 @dataclass
 class Wait:
-    """One awaited canary of the model. Seconds of the boot clock."""
+    """One awaited canary of the model. Seconds of the boot clock.
+
+    ``since_s`` is when it was sent by the wall clock, ``began_s`` by what the machine has run.
+    """
 
     flight: Flight
     since_s: int
+    began_s: int
     ends_s: int
     over: bool = False
     dot_s: int | None = None
 
 
 class AirMachine(RuleBasedStateMachine):
-    """The canaries in the air of one boot; those of the boot before are taken up by wall time."""
+    """The canaries in the air of one boot; those of the boot before are taken up.
+
+    How old these are the wall clock says, and how long they were waited for what both boots ran.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.air = Air()
-        self.boot_s = 1000
+        wall = WallLog()
+        for boot_s, boot in ((0, "before"), (_RAN_S, "before"), (0, "boot")):
+            wall.note(Moment((boot_s + 10_000) * S, boot_s * S, boot))
+        self.air = Air(wall)
+        self.boot_s = 10
         self.made = 0
         self.waits: dict[str, Wait] = {}
 
@@ -44,7 +56,7 @@ class AirMachine(RuleBasedStateMachine):
     def _flight(self, box: str, age_s: int, loss_after_s: int, *, before_boot: bool) -> Flight:
         self.made += 1
         now = self._now()
-        boot_ns = 0 if before_boot else now.boot_ns - age_s * S
+        boot_ns = (_RAN_S - age_s) * S if before_boot else now.boot_ns - age_s * S
         sent = Moment(now.wall_ns - age_s * S, boot_ns, "before" if before_boot else "boot")
         path = Path("sfo", "r1", box)
         return Flight(f"{self.made:032x}", path, 0, sent, 5.0, float(loss_after_s))
@@ -62,8 +74,9 @@ class AirMachine(RuleBasedStateMachine):
         """A canary has left and is awaited from now on."""
         flight = self._flight(box, age_s, loss_after_s, before_boot=False)
         self.air.expect(flight, self._now(), dot=self._now())
+        began_s = self.boot_s - age_s
         self.waits[flight.canary] = Wait(
-            flight, self.boot_s, self.boot_s - age_s + loss_after_s, dot_s=self.boot_s
+            flight, self.boot_s, began_s, began_s + loss_after_s, dot_s=self.boot_s
         )
 
     @rule(
@@ -77,7 +90,8 @@ class AirMachine(RuleBasedStateMachine):
         flight = self._flight(box, age_s, loss_after_s, before_boot=before_boot)
         self.air.expect(flight, self._now(), dot=None)
         since_s = self.boot_s - age_s
-        self.waits[flight.canary] = Wait(flight, since_s, since_s + loss_after_s)
+        began_s = -age_s if before_boot else since_s
+        self.waits[flight.canary] = Wait(flight, since_s, began_s, began_s + loss_after_s)
 
     @precondition(lambda self: self.waits)
     @rule(which=_which)
@@ -113,15 +127,12 @@ class AirMachine(RuleBasedStateMachine):
     def given_up(self, age_s: int) -> None:
         """Those in the air for too long are named, each with its mailbox."""
         for box in BOXES:
-            named = self.air.mailbox(box).older_than(float(age_s), self._now(), 1.0)
+            named = self.air.mailbox(box).older_than(float(age_s), self._now())
             assert {flight.canary for flight in named} == {
                 canary
                 for canary, wait in self._of(box).items()
-                if self.boot_s * S - self._sent_boot_ns(wait) > age_s * S
+                if self.boot_s - wait.began_s > age_s
             }
-
-    def _sent_boot_ns(self, wait: Wait) -> int:
-        return wait.flight.sent.wall_ns - 10_000 * S
 
     def _of(self, box: str) -> dict[str, Wait]:
         return {c: wait for c, wait in self.waits.items() if wait.flight.path.mailbox == box}

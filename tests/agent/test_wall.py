@@ -166,3 +166,61 @@ def test_the_interval_holds_the_truth_however_the_clock_was_set(
         truth_s = clock.true_s - true_s
         assert told.seconds - told.error_s <= truth_s + 1e-3
         assert truth_s - 1e-3 <= told.seconds + told.error_s
+
+
+# --- how long the machine ran ---------------------------------------------------------------
+
+
+def test_within_a_boot_it_ran_exactly_as_long_as_passed(clock: HandClock) -> None:
+    log, sent = WallLog(), clock.now()
+    clock.step(-4000.0)
+    assert log.ran_s(sent, clock.advance(7.5)) == 7.5
+
+
+def test_across_boots_it_is_what_each_of_them_was_seen_to_run(clock: HandClock) -> None:
+    log = WallLog()
+    noting = NotingClock(clock, log)
+    noting.now()
+    clock.advance(50)
+    sent = noting.now()
+    clock.advance(10)
+    noting.now()
+    clock.step(3600.0)
+    clock.advance(10)
+    noting.now()
+    for off_s, up_s in ((86_400.0, 30.0), (5.0, 40.0)):
+        clock.advance(off_s)
+        clock.reboot()
+        clock.step(-500_000.0)
+        noting.now()
+        clock.advance(up_s)
+        noting.now()
+    # A boot's clock begins a second before it is first read.
+    assert log.ran_s(sent, noting.now()) == pytest.approx(20 + 31 + 41)
+
+
+def test_of_a_boot_that_nobody_knows_nothing_counts(clock: HandClock) -> None:
+    log = WallLog()
+    log.note(clock.now())
+    clock.reboot()
+    log.note(clock.advance(9))
+    for sent in (Moment(0, 0, ""), Moment(0, 0, "long ago")):
+        assert log.ran_s(sent, clock.now()) == 10.0
+
+
+@given(st.lists(st.tuples(st.floats(0, 1e5), st.floats(0, 1e5), st.floats(-1e6, 1e6)), max_size=5))
+def test_it_never_ran_for_longer_than_time_passed(
+    lives: list[tuple[float, float, float]],
+) -> None:
+    clock, log = HandClock(), WallLog()
+    sent, began_s, boots = clock.now(), clock.true_s, 0
+    log.note(sent)
+    for up_s, off_s, step_s in lives:
+        log.note(clock.advance(up_s))
+        clock.advance(off_s)
+        clock.reboot()
+        clock.step(step_s)
+        boots += 1
+        log.note(clock.now())
+    # Each boot of these clocks begins a second before it is first read.
+    assert log.ran_s(sent, clock.now()) <= clock.true_s - began_s + boots + 1e-6

@@ -7,10 +7,10 @@ from functools import reduce
 
 import pytest
 
-from agent.clock import Moment
 from agent.spool.flight import Flight, FlightState
 from agent.spool.store import Record
 from agent.standing.ledger import ENDS, Figures, Ledger
+from agent.wall import WallLog
 from probes.contract.events import (
     Arrival,
     Bounce,
@@ -80,7 +80,8 @@ class Book:
 
     def __init__(self, clock: HandClock) -> None:
         self.clock = clock
-        self.ledger = Ledger(wall_error_s=1.0)
+        self.wall = WallLog()
+        self.ledger = Ledger(self.wall)
         self.ledger.follow([PATH, OTHER])
         self.mark_ns: int | None = None
         self.told: list[str] = []
@@ -217,16 +218,17 @@ def test_flights_of_before_the_start_are_awaited_on(book: Book, clock: HandClock
     assert book.told == [], "the agent's own end is no relay's fault"
 
 
-def test_after_a_reboot_nothing_is_overdue_for_the_clocks_error(
-    book: Book, clock: HandClock
-) -> None:
-    now = clock.now()
-    before = Moment(now.wall_ns, 77, "the boot before")
-    book.ledger.resumed(flight(1, sent=before).moved(FlightState.AWAITED), now)
-    clock.advance(5.5)
+def test_after_a_reboot_nothing_is_overdue_for_a_wrong_clock(book: Book, clock: HandClock) -> None:
+    sent = clock.now()
+    book.wall.note(sent)
+    clock.reboot()
+    clock.step(86_400.0)
+    book.wall.note(clock.now())
+    book.ledger.resumed(flight(1, sent=sent).moved(FlightState.AWAITED), clock.now())
+    clock.advance(3.9)
     book.checked()
     assert book.look().overdue == 0
-    clock.advance(0.6)
+    clock.advance(0.2)
     book.checked()
     assert book.look().overdue == 1
 
