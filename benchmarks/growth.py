@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -47,7 +48,7 @@ CHANGES = {"1": 10, "1000": 10, "1000x5": 0, "100000": 5, "100000x5": 2}
 
 STEADY_S = 5.0
 IDLE_S = 10.0
-QUIET_S = 2.0
+QUIET_S = 3.0
 _SETTLE_S = 2.0
 _LOOK_S = 0.3
 _MIB = 1 << 20
@@ -55,10 +56,11 @@ _MIB = 1 << 20
 
 @dataclass(slots=True)
 class Cost:
-    """CPU of one core, in percent, of the collector and of one agent."""
+    """CPU of one core, in percent, of the collector and of one agent, over ``seconds``."""
 
     collector: float
     agent: float
+    seconds: float = 0.0
 
 
 @dataclass(slots=True)
@@ -73,6 +75,8 @@ class Found:
     changed_rss: int = 0
     steady: Cost = field(default_factory=lambda: Cost(0, 0))
     idle: Cost = field(default_factory=lambda: Cost(0, 0))
+    asked: Cost = field(default_factory=lambda: Cost(0, 0))
+    changed: Cost = field(default_factory=lambda: Cost(0, 0))
     events_per_s: float = 0.0
     canaries_per_s: float = 0.0
     plain: int = 0
@@ -146,7 +150,7 @@ def _watch(fleet: Fleet, found: Found, changes: int) -> None:
     end_ns = time.time_ns()
     found.collector_rss = fleet.collector.rss()
     found.agent_rss = round(median([agent.rss() for agent in fleet.agents]))
-    with pinged(fleet) as found.quiet:
+    with pinged(fleet) as found.quiet, _metered(fleet, found.asked):
         time.sleep(QUIET_S)
     _assignment(fleet, found)
     made = _change(fleet, found, changes)
@@ -165,12 +169,22 @@ def _watch(fleet: Fleet, found: Found, changes: int) -> None:
 
 
 def _cost(fleet: Fleet, seconds: float) -> Cost:
+    with _metered(fleet, Cost(0, 0)) as cost:
+        time.sleep(seconds)
+    return cost
+
+
+@contextmanager
+def _metered(fleet: Fleet, cost: Cost) -> Iterator[Cost]:
+    """What the block costs; it is told when the block ends."""
     parts = [fleet.collector, *fleet.agents]
     before, began = [part.cpu_s() for part in parts], time.monotonic()
-    time.sleep(seconds)
-    took = time.monotonic() - began
-    used = [100 * (part.cpu_s() - was) / took for part, was in zip(parts, before, strict=True)]
-    return Cost(used[0], sum(used[1:]) / len(fleet.agents))
+    yield cost
+    cost.seconds = time.monotonic() - began
+    used = [
+        100 * (part.cpu_s() - was) / cost.seconds for part, was in zip(parts, before, strict=True)
+    ]
+    cost.collector, cost.agent = used[0], sum(used[1:]) / len(fleet.agents)
 
 
 def _assignment(fleet: Fleet, found: Found) -> None:
@@ -184,7 +198,7 @@ def _assignment(fleet: Fleet, found: Found) -> None:
 
 def _change(fleet: Fleet, found: Found, changes: int) -> Made:
     changer, begin_ns = Changer(fleet), time.time_ns()
-    with pinged(fleet) as found.changing:
+    with pinged(fleet) as found.changing, _metered(fleet, found.changed):
         made = {
             "file": [changer.by_file() for _ in range(changes)],
             "put": [changer.by_put() for _ in range(changes)],
@@ -288,7 +302,21 @@ def _total(name: str, totals: list[float], share: float) -> Figure:
 def _beside(prefix: str, found: Found) -> list[Figure]:
     """What changes do to everything else."""
     checked = median([one.parts["checked"] for one in found.changes["file"]])
+    count = sum(map(len, found.changes.values()))
+    cpu_s = {
+        "collector": found.changed.collector - found.asked.collector,
+        "agent": found.changed.agent - found.asked.agent,
+    }
     return [
+        *(
+            Figure(
+                f"{prefix}.{part}_cpu_per_change",
+                more / 100 * found.changed.seconds / count * 1e3,
+                "ms",
+                f"above the time without changes, {count} changes of both kinds",
+            )
+            for part, more in cpu_s.items()
+        ),
         compared(f"{prefix}.checked", checked, "s", "yaml.load with the C loader", found.yaml_s),
         Figure(f"{prefix}.put_answered", median(found.put_s), "s", "PUT to its answer: in force"),
         compared(
@@ -322,7 +350,7 @@ def _beside(prefix: str, found: Found) -> list[Figure]:
             f"{prefix}.collector_memory_changed",
             found.changed_rss / _MIB,
             "MiB",
-            f"before {sum(map(len, found.changes.values()))} changes",
+            f"before {count} changes",
             found.collector_rss / _MIB,
         ),
     ]

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -46,11 +46,6 @@ class Part:
                 cwd=REPOSITORY,
             )
 
-    @property
-    def pid(self) -> int:
-        """Its number."""
-        return self._process.pid
-
     def stop(self) -> None:
         """End it in order."""
         self._process.send_signal(signal.SIGTERM)
@@ -60,15 +55,24 @@ class Part:
             self._process.kill()
             self._process.wait()
 
+    def pids(self) -> list[int]:
+        """Itself and the processes that it has started."""
+        found = [self._process.pid]
+        for pid in found:
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                # A thread may end while it is looked at.
+                with suppress(FileNotFoundError):
+                    children = (task / "children").read_text(encoding="ascii")
+                    found += map(int, children.split())
+        return found
+
     def cpu_s(self) -> float:
-        """CPU of all its threads so far, in seconds."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii").rpartition(")")[2]
-        user, system = fields.split()[11:13]
-        return (int(user) + int(system)) / _TICK
+        """CPU of all threads of all of them so far, in seconds."""
+        return sum(map(_cpu_s, self.pids()))
 
     def rss(self) -> int:
-        """Bytes that are resident."""
-        return memory(self.pid)
+        """Bytes that are resident, of all of them."""
+        return sum(map(memory, self.pids()))
 
     def told(self, event: str) -> list[dict[str, Any]]:
         """The lines of its log that say ``event``, so far."""
@@ -99,6 +103,12 @@ def memory(pid: int | str) -> int:
     status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
     line = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
     return int(line.split()[1]) * 1024
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2]
+    user, system = fields.split()[11:13]
+    return (int(user) + int(system)) / _TICK
 
 
 def at_ns(line: dict[str, Any]) -> int:
