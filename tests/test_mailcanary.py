@@ -141,7 +141,7 @@ def test_a_wrong_command_line_exits_with_2(args: tuple[str, ...]) -> None:
     ("option", "args", "allowed"),
     [
         ("--duration", ["demo"], "a duration from 15s to 1m20s"),
-        ("--timeout", ["doctor", "--config", CONFIG], "seconds from 0.1 to 300"),
+        ("--timeout", ["doctor", "--config", CONFIG], "a duration from 100ms to 5m"),
     ],
 )
 def test_an_option_says_what_was_found_and_what_is_allowed(
