@@ -6,6 +6,7 @@ how it fares. The end of its input is the order to end: whoever gave it that may
 
 import asyncio
 import contextlib
+import gc
 import os
 import queue
 import sys
@@ -36,6 +37,8 @@ ROUNDS = 4
 """It reports after so many of these, new or not."""
 GRACE_S = 10.0
 LINE_BYTES = 4 << 20
+GARBAGE = (20_000, 10, 10)
+"""The garbage collector's thresholds; Python's own are 700, 10, 10."""
 _UNSAID = 1000
 _LEVELS: Mapping[str, Level] = {
     "debug": "debug", "info": "info", "warning": "warning", "critical": "critical",
@@ -136,6 +139,9 @@ async def work(name: str, state: Path) -> None:
         state / "log", start.log_id, start.outlook, lambda segment: mouth.say(Damage(segment))
     )
     consumers = Consumers(log, [CONSUMERS[name](state)])
+    # What a consumer makes in great numbers holds no cycles: to look for these seldom is enough.
+    gc.freeze()
+    gc.set_threshold(*GARBAGE)
     consumers.start()
     reporting = asyncio.create_task(_report(consumers, name, mouth))
     while (message := await _next(ears)) is not None:

@@ -179,7 +179,9 @@ class ConsumerProcess:
             tasks = (*works, stopping, hearing, ended)
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            for result in await asyncio.gather(*tasks, return_exceptions=True):
+                if isinstance(result, Exception):
+                    self._tell.error("a part of its supervision failed", exc_info=result)
             if process.stdin is not None:
                 process.stdin.close()
 
