@@ -27,7 +27,6 @@ from agent.ports import Imap, Smtp
 from agent.schedule import Schedule, Slots
 from agent.sender import Sender
 from agent.spool.flight import Flight
-from agent.spool.schema import SpoolDamagedError
 from agent.spool.store import Depth, Store
 from agent.spool.writer import Spool
 from agent.standing.ledger import Ledger, Standing
@@ -242,7 +241,8 @@ class Agent:
         """Work until ``stop`` is set, then end what is on its way out, for ``grace_s`` at most.
 
         Raises:
-            SpoolError: the spool could not be read at the start, or was damaged while open.
+            SpoolError: the spool could not be read at the start, or was damaged while open; or
+                nobody takes the events any more.
         """
         flights, cursors, walls = await self._ports.spool.run(_load)
         if walls is not None:
@@ -275,17 +275,17 @@ class Agent:
         """Wait until the agent is told to stop, or must.
 
         Raises:
-            SpoolDamagedError: the spool is damaged: only a restart gives the agent a new one.
+            SpoolError: the spool is damaged, or nobody takes its events: only a restart may help.
         """
         stopping = asyncio.create_task(stop.wait())
-        damaged = asyncio.create_task(self._supervisor.damaged.wait())
+        over = asyncio.create_task(self._supervisor.over.wait())
         try:
-            await asyncio.wait((stopping, damaged), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((stopping, over), return_when=asyncio.FIRST_COMPLETED)
         finally:
             stopping.cancel()
-            damaged.cancel()
-        if self._supervisor.damaged.is_set() and not stop.is_set():
-            raise SpoolDamagedError(self.health.spool_problem or "spool: damaged")
+            over.cancel()
+        if self._supervisor.why is not None and not stop.is_set():
+            raise self._supervisor.why
 
     def _works(self) -> list[Coroutine[Any, Any, None]]:
         keep, beat_s = self._supervisor.keep, self._limits.heartbeat_s

@@ -225,8 +225,8 @@ def metrics_served(agent: Agent, settings: Settings, *more: Figures) -> Iterator
         stop = serve(address, port, _asker(agent, asyncio.get_running_loop(), more))
     except OSError as error:
         raise MailcanaryError(
-            f"metrics: found {address}:{port}: {error.strerror or error}, allowed is an address of "
-            "this host and a port that is free"
+            f"--metrics: found {address}:{port}: {error.strerror or error}, allowed is an address "
+            "of this host and a port that is free"
         ) from error
     try:
         yield

@@ -150,6 +150,10 @@ class EventsFile:
         self._file.close()
 
 
+class ReaderGoneError(SpoolError):
+    """Nobody reads standard output any more, and nobody ever will: a pipe is not opened again."""
+
+
 class EventsStdout:
     """Standard output: for piping into something else, which keeps nothing to resume from.
 
@@ -180,6 +184,11 @@ class EventsStdout:
         try:
             while self._rest:
                 self._rest = self._rest[os.write(self._fd, self._rest) :]
+        except BrokenPipeError:
+            raise ReaderGoneError(
+                "--events: found standard output with nobody who reads it any more, allowed is one "
+                "that is read; events stay in the spool"
+            ) from None
         except OSError as error:
             raise SpoolError(f"standard output: could not write ({error.strerror})") from error
 

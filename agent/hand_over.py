@@ -4,6 +4,7 @@ import asyncio
 
 import structlog
 
+from agent.events_file import ReaderGoneError
 from agent.outlet import Outlet
 from probes.contract.errors import SpoolError
 
@@ -14,11 +15,17 @@ _FLUSH_S = 1.0
 
 
 async def hand_over(outlet: Outlet) -> None:
-    """Hand events over for ever; what fails there is not the spool's trouble, where they stay."""
+    """Hand events over for ever; what fails there is not the spool's trouble, where they stay.
+
+    Raises:
+        ReaderGoneError: there is nobody to hand them to, and trying again mends nothing.
+    """
     told: str | None = None
     while True:
         try:
             await outlet.run()
+        except ReaderGoneError:
+            raise
         except SpoolError as error:
             if told != str(error):
                 log.error(  # noqa: TRY400 - a full disk is no bug of ours: no traceback

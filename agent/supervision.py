@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from agent.events_file import ReaderGoneError
 from agent.health import Health
 from agent.spool.schema import SpoolDamagedError
 from probes.contract.errors import SpoolError
@@ -17,17 +18,20 @@ Work = Callable[[], Awaitable[object]]
 
 
 class Supervisor:
-    """Runs works for ever. ``damaged`` is set when only a restart brings a spool that works."""
+    """Runs works for ever. ``over`` is set, and ``why`` says so, when only a restart may help."""
 
     def __init__(self, health: Health) -> None:
         self._health = health
-        self.damaged = asyncio.Event()
+        self.over = asyncio.Event()
+        self.why: SpoolError | None = None
 
     async def keep(self, work: Work, name: str) -> None:
         """Run a work for ever; a fault of our own in it is logged and costs five seconds."""
         while True:
             try:
                 await work()
+            except ReaderGoneError as error:
+                self._end(error)
             except SpoolError as error:
                 self.spool_failed(error)
             except Exception:
@@ -40,7 +44,11 @@ class Supervisor:
             log.error("the spool cannot be written", error=str(error))
         self._health.spool_problem = str(error)
         if isinstance(error, SpoolDamagedError):
-            self.damaged.set()
+            self._end(error)
+
+    def _end(self, error: SpoolError) -> None:
+        self.why = error
+        self.over.set()
 
 
 def every(seconds: float, work: Work) -> Work:

@@ -1,6 +1,7 @@
 """The wiring: where events go, and what a start that cannot work says."""
 
 import asyncio
+import os
 import resource
 import signal
 import urllib.request
@@ -139,7 +140,7 @@ async def test_a_metrics_port_that_is_taken(lab: Estate, tmp_path: Path) -> None
     with closing(create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
         text = await refused(site, "--metrics", f"127.0.0.1:{port}")
-    assert f"metrics: found 127.0.0.1:{port}: Address already in use, allowed is" in text
+    assert f"--metrics: found 127.0.0.1:{port}: Address already in use, allowed is" in text
 
 
 async def test_a_signing_key_that_cannot_be_read(lab: Estate, tmp_path: Path) -> None:
@@ -171,6 +172,28 @@ async def test_events_that_cannot_be_handed_over_stay_in_the_spool(
         assert await agent.stopped() == 0
     check(site, agent)
     assert len(site.records()) > 10
+
+
+async def test_an_agent_whose_output_nobody_reads_ends_and_keeps_its_events(
+    lab: Estate, tmp_path: Path
+) -> None:
+    site = lay_out(lab, tmp_path, interval="100ms")
+    ours, theirs = os.pipe()
+    async with running(site, stdout=theirs) as agent:
+        os.close(theirs)
+        await asyncio.to_thread(os.read, ours, 100)
+        os.close(ours)
+        assert agent.process.stderr is not None
+        async with asyncio.timeout(20):
+            text = (await agent.process.stderr.read()).decode()
+            assert await agent.process.wait() == 1
+    last = text.splitlines()[-1]
+    assert last.startswith("--events: found standard output with nobody who reads it any more")
+    assert "Traceback" not in text
+    spool = open_spool_patiently(site.state)
+    depth = await spool.run(lambda store: store.depth())
+    spool.close()
+    assert depth.rows > 0
 
 
 # --- a full disk ----------------------------------------------------------------------------
