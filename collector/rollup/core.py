@@ -58,6 +58,7 @@ _MOST = 1 << 63
 _Decoded = tuple[Entry, Any, RowKey]
 """An entry, its event unless nothing of that can be counted, and the canary that it is about."""
 _NO_KEY: RowKey = b""
+_NONE_YET = Latest()
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -131,7 +132,7 @@ class Core:
         self._canaries: dict[RowKey, Canary] = {}
         self._streams: dict[str, tuple[streams.Stream, int]] = {}
         self._tags: dict[tuple[object, str], int] = {}
-        self._touched: dict[int, tuple[Canary, str]] = {}
+        self._touched: dict[int, Canary] = {}
         self._streams_touched: set[str] = set()
         self._ended: list[RowKey] = []
         self._heard: dict[str, int] = {}
@@ -204,7 +205,7 @@ class Core:
             canary = self._canaries[key] = Canary(key, start.next_number, start.clock_ns)
             start.next_number += 1
             self._silence.opened(canary.number, canary.born_ns, key)
-        self._touched[canary.number] = (canary, id_of(key))
+        self._touched[canary.number] = canary
         return canary
 
     def _intent(self, canary: Canary, event: Intent) -> None:
@@ -300,7 +301,7 @@ class Core:
         elif not canary.silent and canary.story.verdict().outcome is Outcome.PENDING:
             canary.silent = True
             self._canaries[key] = canary
-            self._touched[number] = (canary, id_of(key))
+            self._touched[number] = canary
             self._silence.closed(number)
 
     def _follow(self, canary: Canary) -> None:
@@ -313,12 +314,12 @@ class Core:
         """What was changed since this was asked last, to be written in one transaction."""
         added: defaultdict[tuple[int, int], Cell] = defaultdict(dict)
         latest: dict[str, Latest] = {}
-        for canary, name in self._touched.values():
-            self._settle(canary, name, added, latest)
+        for canary in self._touched.values():
+            self._settle(canary, added, latest)
         start = self._start
         start.tick_ns, start.listening_ns = self._silence.tick_ns, self._silence.listening_ns
         found = Changes(
-            canaries=[canary for canary, _ in self._touched.values()],
+            canaries=list(self._touched.values()),
             cells={at: cell for at, cell in added.items() if cell},
             streams={name: (streams.pack(self._streams[name][0]), self._streams[name][1])
                      for name in self._streams_touched},
@@ -336,7 +337,6 @@ class Core:
     def _settle(
         self,
         canary: Canary,
-        name: str,
         added: defaultdict[tuple[int, int], Cell],
         latest: dict[str, Latest],
     ) -> None:
@@ -353,8 +353,8 @@ class Core:
         cells.add(added[canary.series, canary.start_s], cells.difference(cell, canary.applied))
         canary.applied = cell
         path = self.registry.tagged(canary.series).name
-        told = newest(canary.at_ns, canary.number, name, verdict)
-        latest[path] = self._latest[path] = self._latest.get(path, Latest()).fold(told)
+        told = newest(canary.at_ns, canary.number, id_of(canary.key), verdict)
+        latest[path] = self._latest[path] = self._latest.get(path, _NONE_YET).fold(told)
 
     def shrink(self) -> None:
         """Let go of what the file holds by now; called when the changes are on the disk."""

@@ -34,6 +34,8 @@ RANGES = 1024
 LEADS = 128
 """Arrivals per folder that others may turn out to have been overtaken by."""
 
+_RECEIVED, _JUDGED = Key.RECEIVED.value, Key.JUDGED.value
+
 NOT_KNOWN = Handover(None, None)
 Stream = Reordering | Overtaking
 
@@ -66,7 +68,7 @@ def judge_order(stream: Reordering, arrival: Arrival, arrived: Span) -> Cell:
     judgement = stream.fold(arrival.path_seq, arrived)
     if judgement.standing in (Standing.COPY, Standing.UNJUDGED):
         return {Key.UNJUDGED.value: 1}
-    cell: Cell = {Key.RECEIVED.value: 1}
+    cell: Cell = {_RECEIVED: 1}
     if judgement.gap:
         cell[Key.DISCONTINUITIES.value] = 1
         cell[Key.GAP_PACKETS.value] = judgement.gap
@@ -96,7 +98,7 @@ def judge_overtaking(
     )
     if told.standing in (Standing.COPY, Standing.UNJUDGED):
         return {Key.OVERTAKING_UNJUDGED.value: 1}
-    cell: Cell = {Key.JUDGED.value: 1}
+    cell: Cell = {_JUDGED: 1}
     if told.extent is not None:
         cell[Key.OVERTAKEN.value] = 1
         cell[Key.OVERTAKEN_EXTENT_SUM.value] = cell[Key.OVERTAKEN_EXTENT_MAX.value] = told.extent
