@@ -6,7 +6,7 @@ from pathlib import Path
 
 from probes.contract.config.loader import Checked, check_sources
 from probes.contract.config.models import Config
-from probes.contract.config.source import CUSTOMERS, Role, Source
+from probes.contract.config.source import CUSTOMERS, Role, Source, text_of
 from probes.contract.errors import ConfigError, Problem
 
 MAX_BYTES = 64 * 1024 * 1024
@@ -154,11 +154,4 @@ def _text(file: Path, role: Role) -> str:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise ConfigError([Problem(name, 0, "", reason, "a readable file")]) from None
-    if len(data) > MAX_BYTES:
-        raise ConfigError([Problem(name, 0, "", "a huge file", f"at most {MAX_BYTES} bytes")])
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        found = f"the byte 0x{data[error.start]:02x}, which is no UTF-8"
-        raise ConfigError([Problem(name, line, "", found, "UTF-8 text")]) from None
+    return text_of(name, data, MAX_BYTES)

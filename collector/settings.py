@@ -22,7 +22,7 @@ from probes.contract.config.document import read
 from probes.contract.config.models import Duration, Host, Model, Port, Version
 from probes.contract.config.parts import Place, Taker
 from probes.contract.config.schema import file_schema
-from probes.contract.config.source import Source
+from probes.contract.config.source import Source, text_of
 from probes.contract.errors import ConfigError, Problem
 
 MAX_BYTES = 1 << 20
@@ -169,15 +169,7 @@ def read_settings(path: Path) -> CollectorSettings:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise ConfigError([Problem(name, 0, "", reason, "a readable file")]) from None
-    if len(data) > MAX_BYTES:
-        raise ConfigError([Problem(name, 0, "", "a huge file", f"at most {MAX_BYTES} bytes")])
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        found = f"the byte 0x{data[error.start]:02x}, which is no UTF-8"
-        raise ConfigError([Problem(name, line, "", found, "UTF-8 text")]) from None
-    return anchored(parse_settings(name, text), path.parent)
+    return anchored(parse_settings(name, text_of(name, data, MAX_BYTES)), path.parent)
 
 
 def anchored(settings: CollectorSettings, base: Path) -> CollectorSettings:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from probes.contract.errors import Problem
+from probes.contract.errors import ConfigError, Problem
 
 CUSTOMERS = "customers.d"
 """The directory beside the main file that holds one file for each customer."""
@@ -24,3 +24,21 @@ class Source:
     text: str
     role: Role = "main"
     unreadable: Problem | None = None
+
+
+def text_of(name: str, data: bytes, most: int) -> str:
+    """The text of a file's ``data``, without a byte order mark; ``name`` is how messages call it.
+
+    Whoever reads the file stops one byte past ``most``, so that no file is too large to be told so.
+
+    Raises:
+        ConfigError: there are more than ``most`` bytes, or one that is no UTF-8, with its line.
+    """
+    if len(data) > most:
+        raise ConfigError([Problem(name, 0, "", "a huge file", f"at most {most} bytes")])
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        found = f"the byte 0x{data[error.start]:02x}, which is no UTF-8"
+        raise ConfigError([Problem(name, line, "", found, "UTF-8 text")]) from None
