@@ -10,6 +10,9 @@ import yaml
 from prometheus_client.core import Metric
 
 from agent.prometheus import families, standing_families
+from agent.shipper import figures
+from agent.shipper.ship import Shipping
+from agent.spool.store import Depth
 from agent.standing.ledger import Standing
 from probes.contract.events import Heartbeat, SpoolHealth
 from tests.collector.documented import documented
@@ -78,7 +81,8 @@ def test_the_alerts_fire_when_they_should_and_only_then(file: Path) -> None:
 
 @pytest.mark.parametrize("rule", _rules(), ids=lambda rule: rule.get("alert") or rule["record"])
 def test_a_rule_asks_for_metrics_that_there_are(rule: dict[str, Any]) -> None:
-    agents = [*families(BEAT), *standing_families(Standing())]
+    shipping = figures.families(Shipping(), Depth(0, 0, 0, 0, 0), 0)
+    agents = [*families(BEAT), *standing_families(Standing()), *shipping]
     known = documented().keys() | {_exposed(family) for family in agents}
     known |= {other["record"] for other in RECORDED}
     asked = re.findall(r"[a-z_:]*\bmailcanary_[a-z0-9_:]+", re.sub(r'"[^"]*"', "", rule["expr"]))
