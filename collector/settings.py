@@ -5,21 +5,14 @@ What is measured stands in the configuration, which the settings name.
 """
 
 from enum import StrEnum
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import (
-    AfterValidator,
-    Field,
-    StringConstraints,
-    ValidationError,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
-)
+from pydantic import AfterValidator, Field, StringConstraints
 
 from probes.contract.config.document import read
-from probes.contract.config.models import Duration, Host, Model, Port, Version
+from probes.contract.config.models import Duration, FilePath, Host, Model, Port, Version
+from probes.contract.config.networks import IpNetwork, network
 from probes.contract.config.parts import Place, Taker
 from probes.contract.config.schema import file_schema
 from probes.contract.config.source import Source, text_of
@@ -28,22 +21,11 @@ from probes.contract.errors import ConfigError, Problem
 MAX_BYTES = 1 << 20
 """A larger settings file is a mistake."""
 
-FilePath = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 Megabytes = Annotated[int, Field(ge=1, le=1 << 24, strict=True)]
 # A quarter is for batches as they come, and one batch may have 8 MiB.
 IngestMegabytes = Annotated[int, Field(ge=32, le=1 << 24, strict=True)]
 HostPattern = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.:*-]{1,253}$")]
 Count = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
-
-
-def _network(value: object, handler: ValidatorFunctionWrapHandler) -> Any:
-    # One problem for the field, not one per member of the union; and no network from a number.
-    try:
-        if isinstance(value, str | IPv4Network | IPv6Network):
-            return handler(ip_network(value))
-    except (ValidationError, ValueError):
-        pass
-    raise ValueError("an address or a network without host bits, such as 10.1.0.7 or 10.1.0.0/16")
 
 
 def _beat(seconds: float) -> float:
@@ -53,7 +35,10 @@ def _beat(seconds: float) -> float:
 
 
 Beat = Annotated[Duration, AfterValidator(_beat)]
-Network = Annotated[IPv4Network | IPv6Network, WrapValidator(_network)]
+Network = Annotated[
+    IpNetwork,
+    network("an address or a network without host bits, such as 10.1.0.7 or 10.1.0.0/16"),
+]
 
 
 class MetricsAccess(StrEnum):

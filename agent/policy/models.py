@@ -5,18 +5,13 @@ or a collector's, is carried out only as far as the policy allows.
 """
 
 import re
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_network
-from typing import Annotated, Any
+from ipaddress import IPv4Network, IPv6Address, IPv6Network
+from typing import Annotated
 
-from pydantic import (
-    BeforeValidator,
-    StringConstraints,
-    ValidationError,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
-)
+from pydantic import BeforeValidator
 
-from probes.contract.config.models import Model, SecretName, Version
+from probes.contract.config.models import FilePath, Model, SecretName, Version
+from probes.contract.config.networks import IpNetwork, network
 
 _ENDPOINT = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]{1,253})):([1-9][0-9]{0,4})")
 _KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -42,16 +37,6 @@ def _endpoint(value: object) -> object:
     raise ValueError("host:port, such as imap.acme.example:993 or [2001:db8::1]:25")
 
 
-def _network(value: object, handler: ValidatorFunctionWrapHandler) -> Any:
-    # One problem for the field, not one per member of the union; and no network from a number.
-    try:
-        if isinstance(value, str | IPv4Network | IPv6Network):
-            return handler(ip_network(value))
-    except (ValidationError, ValueError):
-        pass
-    raise ValueError("a network without host bits, such as 10.1.0.0/16 or 2001:db8::/32")
-
-
 def _key_id(value: object) -> object:
     if isinstance(value, str) and _KEY_ID.fullmatch(value):
         return value
@@ -75,8 +60,9 @@ Endpoint = Annotated[str, BeforeValidator(_endpoint)]
 """``host:port`` with the host as the configuration names it; an IPv6 address in brackets. Kept in
 the form of :func:`endpoint`."""
 
-Network = Annotated[IPv4Network | IPv6Network, WrapValidator(_network)]
-FilePath = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+Network = Annotated[
+    IpNetwork, network("a network without host bits, such as 10.1.0.0/16 or 2001:db8::/32")
+]
 YesOrNo = Annotated[bool, BeforeValidator(_yes_or_no)]
 KeyId = Annotated[str, BeforeValidator(_key_id)]
 

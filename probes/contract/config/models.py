@@ -115,6 +115,7 @@ SecretName = Annotated[str, StringConstraints(pattern=SECRET_NAME_PATTERN)]
 MAILBOX_REF_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,62}/[a-z0-9][a-z0-9._-]{0,62}$"
 MailboxRef = Annotated[str, StringConstraints(pattern=MAILBOX_REF_PATTERN)]
 """``customer/mailbox``."""
+FilePath = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 PerMinute = Annotated[float, Field(gt=0, le=1_000_000, strict=True)]
 
 
