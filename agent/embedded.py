@@ -79,6 +79,17 @@ class EventsTo:
 
 
 @contextlib.asynccontextmanager
+async def _running(agent: Agent) -> AsyncIterator[None]:
+    stop = asyncio.Event()
+    running = asyncio.create_task(agent.run(stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        await running
+
+
+@contextlib.asynccontextmanager
 async def embedded(
     assignment: Assignment,
     policy: PolicyFile,
@@ -109,13 +120,8 @@ async def embedded(
             limits=limits,
             slots=slots,
         )
-        stop = asyncio.Event()
-        running = asyncio.create_task(agent.run(stop))
-        try:
+        async with _running(agent):
             yield agent
-        finally:
-            stop.set()
-            await running
     finally:
         spool.close()
 
@@ -137,14 +143,8 @@ async def employed(job: Job) -> AsyncIterator[Agent]:
     try:
         state, collector = job.settings.state, job.collector
         found = await first(client, state, collector.agent, collector.url, rng)
-        async with at_work(job, client, vault, spool, *found) as (agent, _):
-            stop = asyncio.Event()
-            running = asyncio.create_task(agent.run(stop))
-            try:
-                yield agent
-            finally:
-                stop.set()
-                await running
+        async with at_work(job, client, vault, spool, *found) as (agent, _), _running(agent):
+            yield agent
     finally:
         await client.close()
         spool.close()
