@@ -16,18 +16,13 @@ from probes.contract.metrics.missing import DEFAULT_LIMIT, Missing, Opening, Sta
 from probes.contract.metrics.ratios import ratio
 from probes.contract.metrics.reordering import greatest
 from probes.contract.metrics.spans import Span, arrival_span, late_time
-from probes.contract.stages import Result, Stage
+from probes.contract.stages import SUBMISSION_STAGES, Result, Stage
 from probes.contract.units import NS_PER_S
 
-_BEFORE_DATA = (
-    Stage.CONNECT,
-    Stage.BANNER,
-    Stage.EHLO,
-    Stage.TLS,
-    Stage.AUTH,
-    Stage.MAIL,
-    Stage.RCPT,
-)
+# The name lookup may have come before the send time was taken, so it is left out.
+_BEFORE_DATA = SUBMISSION_STAGES[
+    SUBMISSION_STAGES.index(Stage.CONNECT) : SUBMISSION_STAGES.index(Stage.DATA)
+]
 
 
 class Handover(msgspec.Struct, frozen=True):
@@ -47,7 +42,6 @@ def handover(submission: Submission) -> Handover:
     accepted = submission.at_ns if submission.result is Result.ACCEPTED else None
     if Stage.DATA not in submission.phases:
         return Handover(None, accepted)
-    # The name lookup may have come before the send time was taken, so it is left out.
     before = sum(submission.phases.get(stage, 0.0) for stage in _BEFORE_DATA)
     return Handover(submission.sent_ns + int(before * NS_PER_S), accepted)
 
