@@ -30,7 +30,6 @@ from agent.spool.flight import Flight
 from agent.spool.store import Depth, Store
 from agent.spool.writer import Spool
 from agent.standing.ledger import Ledger, Standing
-from agent.standing.overheard import OverheardSpool
 from agent.standing.telling import tell
 from agent.supervision import Supervisor, every
 from agent.wall import NotingClock, WallLog
@@ -124,17 +123,17 @@ class Agent:
         self._clock = NotingClock(ports.clock, self._wall_log)
         self._ledger = Ledger(self._wall_log)
         self._ledger.follow([plan.path for plan in assignment.paths])
-        self._overheard = OverheardSpool(ports.spool, self._ledger.written)
         self._reader = self._make_reader(ring)
         self._sender = self._make_sender(ring)
         self._expirer = Expirer(
             self._air,
             self._watches,
             clock=self._clock,
-            spool=self._overheard,
+            spool=ports.spool,
             counters=self._counters,
             remember_s=assignment.remember_s,
             guard=self._wall,
+            hear=self._ledger.written,
         )
         self.health = Health(
             agent=assignment.agent,
@@ -158,7 +157,7 @@ class Agent:
             helo=self._assignment.sender.helo,
             ring=ring,
             clock=self._clock,
-            spool=self._overheard,
+            spool=self._ports.spool,
             imap=self._ports.imap,
             air=self._air,
             relays=self._assignment.relays,
@@ -168,6 +167,7 @@ class Agent:
             wall_error_s=self._limits.wall_error_s,
             rebuilt=self._ports.rebuilt,
             wall=self._wall_log,
+            hear=self._ledger.written,
         )
 
     def _make_sender(self, ring: KeyRing) -> Sender:

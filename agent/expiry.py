@@ -1,7 +1,7 @@
 """When the wait for a canary is over: lost only against a complete check, unknown at the end."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from agent.air import Air
 from agent.assignment import Terms
@@ -42,6 +42,8 @@ class Expirer:
     ``loss_after``, and none showed it. One whose mailbox could not be read for as long as canaries
     are remembered is unknown: nobody looked. So is one whose mailbox is another now than the one it
     was sent to: nobody looked there.
+
+    ``hear`` is called as :class:`agent.mailbox.watch.Reader` says.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Expirer:
         counters: Counter[str],
         remember_s: float,
         guard: WallGuard,
+        hear: Callable[[Sequence[Expiry]], object] = lambda _: None,
     ) -> None:
         self._air = air
         self._watches = watches
@@ -62,6 +65,7 @@ class Expirer:
         self._counters = counters
         self._remember_s = remember_s
         self._guard = guard
+        self._hear = hear
 
     def assign(self, remember_s: float) -> None:
         """Canaries are remembered for so long from now on."""
@@ -126,6 +130,7 @@ class Expirer:
         def write(store: Store) -> None:
             for event in events:
                 store.end_wait(event)
+            self._hear(events)
 
         await self._spool.run(write)
         for event in events:

@@ -21,7 +21,7 @@ from agent.mailbox.cleaning import Cleaning
 from agent.mailbox.take import Find, Where, take
 from agent.mailbox.watch import FolderStatus, MailboxWatch, Reader
 from agent.ports import FolderSession
-from agent.spool.store import Cursor, ends_flight
+from agent.spool.store import Cursor, Store, ends_flight
 from agent.spool.writer import Operation
 from probes.contract.errors import SpoolError
 from probes.contract.stages import Reason
@@ -243,8 +243,14 @@ class FolderWatch:
         self._status.checked = checked
 
     async def _write(self, session: FolderSession, cursor: Cursor, finds: list[Find]) -> None:
-        name, folder = self._watch.name, self._folder
-        await self._watchfully(session, lambda s: s.record_check(name, folder, cursor, finds))
+        name, folder, hear = self._watch.name, self._folder, self._reader.hear
+        events = [event for _, event in finds if event is not None]
+
+        def write(store: Store) -> None:
+            store.record_check(name, folder, cursor, finds)
+            hear(events)
+
+        await self._watchfully(session, write)
         self._saved_uid = cursor.next_uid
         for uid, event in finds:
             self._cleaning.found(uid)

@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter, OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from agent.air import Air, MailboxAir
@@ -13,7 +13,7 @@ from agent.ports import Imap
 from agent.spool.writer import Spool
 from agent.wall import WallLog
 from probes.contract.config.models import Mailbox, Relay
-from probes.contract.events import MailboxHealth
+from probes.contract.events import Arrival, Bounce, MailboxHealth
 from probes.contract.token import KeyRing
 
 Place = tuple[str, str, int, int]
@@ -63,6 +63,10 @@ class Reader:
     ``rebuilt`` says that the spool was made anew, so that canaries of before may lie in mailboxes
     that this spool has never heard of. ``air`` is that of all mailboxes: a bounce is about a canary
     of another mailbox than the one it lies in.
+
+    ``hear`` is called in the spool's thread with the events that a commit is about to hold. So it
+    is when who writes them was cancelled, for that takes place all the same; and when the commit
+    failed it is called again at the next try.
     """
 
     agent: str
@@ -80,6 +84,7 @@ class Reader:
     rebuilt: bool = False
     told: Told = field(default_factory=Told)
     wall: WallLog = field(default_factory=WallLog)
+    hear: Callable[[Sequence[Arrival | Bounce]], object] = lambda _: None
 
 
 @dataclass(slots=True)

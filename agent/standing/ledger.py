@@ -5,16 +5,15 @@ It knows no clock: what happens is noted when it happens, and counted at the nex
 
 import heapq
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from agent.clock import Moment
 from agent.spool.flight import Flight, FlightState
-from agent.spool.store import Record
 from agent.standing.blame import Blame, Change
 from agent.standing.condition import Sign, Trouble
 from agent.wall import WallLog
-from probes.contract.events import Arrival, Bounce, CanaryEvent, Expiry, Submission, decode
+from probes.contract.events import Arrival, CanaryEvent, Submission
 from probes.contract.names import Path
 from probes.contract.outcome import Outcome, Story, Verdict
 from probes.contract.stages import Reason, Result, Stage
@@ -78,7 +77,7 @@ class Ledger:
         self._entries: dict[str, _Entry] = {}
         self._lost: OrderedDict[str, str] = OrderedDict()
         self._dues: dict[str, list[tuple[int, str]]] = {}
-        self._news: deque[Submission | list[Record]] = deque()
+        self._news: deque[Submission | Sequence[CanaryEvent]] = deque()
         self._blame = Blame()
         self._leaving = False
 
@@ -112,9 +111,12 @@ class Ledger:
         """A canary's attempt has ended."""
         self._news.append(event)
 
-    def written(self, records: list[Record]) -> None:
-        """Those went into the spool; may be called from any thread."""
-        self._news.append(records)
+    def written(self, events: Sequence[CanaryEvent]) -> None:
+        """Those are going into the spool; may be called from any thread.
+
+        Again, when their commit failed: what is told twice counts once.
+        """
+        self._news.append(events)
 
     # --- what it amounts to -----------------------------------------------------------------
 
@@ -126,10 +128,8 @@ class Ledger:
             if isinstance(news, Submission):
                 changes += self._submitted(news, now)
                 continue
-            for record in news:
-                event = decode(record.body)
-                if isinstance(event, Arrival | Bounce | Expiry):
-                    changes += self._fold(event, now)
+            for event in news:
+                changes += self._fold(event, now)
         changes += self._overdue(now, watermark)
         self._forget()
         return changes

@@ -37,6 +37,7 @@ class Bench:
     air: Air = field(default_factory=Air)
     counters: Counter[str] = field(default_factory=Counter)
     watches: dict[str, MailboxWatch] = field(default_factory=dict)
+    heard: list[Expiry] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.watch = MailboxWatch(
@@ -52,6 +53,7 @@ class Bench:
             counters=self.counters,
             remember_s=3600.0,
             guard=WallGuard(),
+            hear=self.heard.extend,
         )
 
     def fly(self, number: int, terms: Terms | None = None) -> Flight:
@@ -141,9 +143,11 @@ async def test_what_cannot_be_written_is_not_over(bench: Bench) -> None:
         with pytest.raises(SpoolError, match="disk full"):
             await bench.expirer.lost()
         assert len(bench.air) == 2
+    assert bench.heard == []
     bench.spool.problem = None
     assert await bench.expirer.lost() == 2
     assert len(bench.expiries()) == 2
+    assert bench.heard == bench.expiries()
     bench.fly(3)
     bench.clock.advance(4000)
     bench.spool.problem = "disk full"

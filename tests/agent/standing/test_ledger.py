@@ -8,18 +8,15 @@ from functools import reduce
 import pytest
 
 from agent.spool.flight import Flight, FlightState
-from agent.spool.store import Record
 from agent.standing.ledger import ENDS, Figures, Ledger
 from agent.wall import WallLog
 from probes.contract.events import (
     Arrival,
     Bounce,
     CanaryEvent,
-    Event,
     Expiry,
     Interval,
     Submission,
-    encode,
 )
 from probes.contract.names import Path
 from probes.contract.outcome import Outcome, Story
@@ -93,9 +90,9 @@ class Book:
         self.ledger.begun(new)
         return new
 
-    def write(self, *events: Event) -> None:
+    def write(self, *events: CanaryEvent) -> None:
         """Those are in the spool."""
-        self.ledger.written([Record(1, encode(event)) for event in events])
+        self.ledger.written(events)
 
     def look(self, relay: str = PATH.relay) -> Figures:
         """Count; gives a relay's figures."""
@@ -176,6 +173,20 @@ def test_what_nobody_knows_is_passed_over(book: Book, clock: HandClock) -> None:
     book.write(arrival(stranger), expiry(stranger), bounce(stranger))
     book.ledger.ended(submission(stranger))
     assert book.look() == Figures()
+
+
+def test_what_is_told_twice_since_its_commit_failed_counts_once(
+    book: Book,
+) -> None:
+    home, gone = book.send(), book.send()
+    for one in (home, gone):
+        book.ledger.ended(submission(one))
+    for _ in range(2):
+        book.write(arrival(home), expiry(gone))
+    once = Counter({Outcome.DELIVERED: 1, Outcome.LOST: 1})
+    assert book.look().outcomes == once
+    book.write(arrival(home), expiry(gone))
+    assert (book.look().outcomes, book.look().in_flight) == (once, 0)
 
 
 def test_overdue_is_what_a_complete_check_after_the_deadline_did_not_show(
