@@ -1,10 +1,9 @@
 """The options of every command that runs an agent, and what they amount to."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -28,8 +27,10 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
-def _whole(option: str, most: int) -> Callable[[str | int], int]:
-    """Reads an option that is a whole number from 1 to ``most``."""
+def _whole(
+    option: str, told: str, most: int = _MOST, unit: str = "N", *, show_default: bool = True
+) -> Any:
+    """An option that is a whole number from 1 to ``most``; what typer makes of one has no type."""
 
     def number(found: str | int) -> int:
         text = str(found).strip()
@@ -37,7 +38,7 @@ def _whole(option: str, most: int) -> Callable[[str | int], int]:
             return int(text)
         raise refused(option, repr(found), f"a whole number from 1 to {most}")
 
-    return number
+    return typer.Option(option, parser=number, metavar=unit, help=told, show_default=show_default)
 
 
 def _unread_s(found: str | float) -> float:
@@ -70,49 +71,27 @@ class Running:
     ] = None
     spool_max_mb: Annotated[
         int,
-        typer.Option(
-            "--spool-max-mb",
-            parser=_whole("--spool-max-mb", _MOST_MB),
-            metavar="MB",
-            help="Drop the oldest events past this size.",
-        ),
+        _whole("--spool-max-mb", "Drop the oldest events past this size.", _MOST_MB, "MB"),
     ] = 1024
     max_sending: Annotated[
         int | None,
-        typer.Option(
+        _whole(
             "--max-sending",
-            parser=_whole("--max-sending", _MOST),
-            metavar="N",
-            help="Canaries on their way out at once; 4 per relay and at least 500.",
+            "Canaries on their way out at once; 4 per relay and at least 500.",
             show_default=False,
         ),
     ] = None
     max_per_relay: Annotated[
         int,
-        typer.Option(
-            "--max-per-relay",
-            parser=_whole("--max-per-relay", _MOST),
-            metavar="N",
-            help="Of these, to one relay.",
-        ),
+        _whole("--max-per-relay", "Of these, to one relay."),
     ] = 20
     max_per_mailbox: Annotated[
         int,
-        typer.Option(
-            "--max-per-mailbox",
-            parser=_whole("--max-per-mailbox", _MOST),
-            metavar="N",
-            help="Canaries awaited in one mailbox.",
-        ),
+        _whole("--max-per-mailbox", "Canaries awaited in one mailbox."),
     ] = 5_000
     max_in_air: Annotated[
         int,
-        typer.Option(
-            "--max-in-air",
-            parser=_whole("--max-in-air", _MOST),
-            metavar="N",
-            help="Canaries awaited in all mailboxes.",
-        ),
+        _whole("--max-in-air", "Canaries awaited in all mailboxes."),
     ] = 200_000
     max_unread_s: Annotated[
         float,
