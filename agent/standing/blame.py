@@ -43,7 +43,9 @@ class Blame:
 
     def take(self, relay: str, mailbox: str, sign: Sign, now_ns: int) -> list[Change]:
         """A canary to that mailbox through that relay showed this; gives what changed by it."""
-        heard = self._heard.setdefault(mailbox, _Heard())
+        heard = self._heard.get(mailbox)
+        if heard is None:
+            heard = self._heard[mailbox] = _Heard()
         meeting = sign is None or sign.stage in _MEETING
         (heard.relays.add if meeting else heard.relays.discard)(relay)
         (heard.through.add if sign is None else heard.through.discard)(relay)
@@ -70,7 +72,9 @@ class Blame:
     def _note(
         self, kind: str, conditions: dict[str, Condition], name: str, sign: Sign, now_ns: int
     ) -> list[Change]:
-        condition = conditions.setdefault(name, Condition())
+        condition = conditions.get(name)
+        if condition is None:
+            condition = conditions[name] = Condition()
         before, since_ns = condition.trouble, condition.since_ns
         if not condition.take(sign, now_ns):
             return []

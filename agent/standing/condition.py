@@ -54,7 +54,11 @@ class Condition:
         """Note a canary's sign, at that time of the boot clock; whether the trouble changed."""
         self._signs.append(sign)
         before = self.trouble
-        self._known = self._known or sign is None
+        if sign is None:
+            self._known = True
+            if before is None:
+                # The usual case, at once: a good one begins no trouble.
+                return False
         if before is None:
             self.trouble = _trouble(list(self._signs)[-OF:])
         else:

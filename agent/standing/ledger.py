@@ -104,7 +104,10 @@ class Ledger:
         """A canary's intent is durable."""
         relay = flight.path.relay
         self._leaving = self._leaving or relay not in self._wanted
-        self._relays.setdefault(relay, Figures()).in_flight += 1
+        figures = self._relays.get(relay)
+        if figures is None:
+            figures = self._relays[relay] = Figures()
+        figures.in_flight += 1
         self._entries[flight.canary] = _Entry(flight.path, Story(deadline_s=flight.deadline_s))
 
     def ended(self, event: Submission) -> None:
@@ -169,12 +172,14 @@ class Ledger:
         if entry is None:
             self._after_all(event)
             return []
-        entry.story = entry.story.fold(event)
-        verdict = entry.story.verdict()
+        story = entry.story = entry.story.fold(event)
+        if isinstance(event, Submission) and _taken(event, story):
+            return []
+        verdict = story.verdict()
         if isinstance(event, Arrival):
             self._seen(entry.path.relay, event)
         # A wait may be over before the relay's reply, which says what it was that was lost.
-        replied = entry.story.result is not None or verdict.outcome in _CERTAIN
+        replied = story.result is not None or verdict.outcome in _CERTAIN
         if replied and verdict.outcome is not Outcome.PENDING:
             self._settle(event.canary, entry, verdict)
         shown = _shown(event, verdict)
@@ -246,6 +251,16 @@ class Ledger:
         self._leaving = bool(
             self._relays.keys() - self._wanted or self._dues.keys() - self._mailboxes
         )
+
+
+def _taken(event: Submission, story: Story) -> bool:
+    """Whether a relay has taken the canary and that is all that is known; of most it is at first.
+
+    That ends nothing and shows nothing, without a verdict being worked out.
+    """
+    accepted = event.result is Result.ACCEPTED and story.result is Result.ACCEPTED
+    ends = story.sightings or story.lost or story.given_up or story.failed_dsn
+    return accepted and not ends
 
 
 def _shown(event: CanaryEvent, verdict: Verdict) -> tuple[Sign] | None:
