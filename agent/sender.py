@@ -190,7 +190,8 @@ class Sender:
         homes = [name for name in (slot.plan.path.mailbox, work.bounces) if name is not None]
         self._load.sending += 1
         self._load.per_relay[relay] += 1
-        self.bound.update(homes)
+        for name in homes:
+            self.bound[name] += 1
         try:
             flight = await self._intent(slot, work)
             if flight is None:
@@ -203,7 +204,8 @@ class Sender:
         finally:
             self._load.sending -= 1
             self._load.per_relay[relay] -= 1
-            self.bound.subtract(homes)
+            for name in homes:
+                self.bound[name] -= 1
 
     def _home(self, mailbox: str, now: Moment) -> Home:
         watch = self._watches.get(mailbox)
@@ -294,15 +296,7 @@ class Sender:
             sent_ns=sent.wall_ns,
             at_ns=self._clock.now().wall_ns,
             result=report.result,
-            stage=report.stage,
-            reason=report.reason,
-            detail=report.detail,
-            reply=report.reply,
-            phases=report.phases,
-            attempts=report.attempts,
-            peer=report.peer,
-            source=report.source,
-            tls=report.tls,
+            **report.seen(),
             queue_id=report.queue_id,
             dsn=report.dsn,
             boot_id=sent.boot_id,

@@ -1,8 +1,9 @@
 """What goes into one submission and what comes out of it."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from ipaddress import IPv4Address, IPv6Address
+from typing import Any
 
 from probes.contract.config.models import RelayTls, Timeouts
 from probes.contract.events import Attempt, Reply, TlsInfo
@@ -70,14 +71,13 @@ class Mail:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SendReport:
-    """How the one attempt ended; the fields are those of ``Submission`` of the same names.
+class Seen:
+    """What was seen of a relay; the fields are those of ``Submission`` of the same names.
 
     ``phases`` also holds the phase that failed, with the time until it did. ``reply`` is the first
     refusal, or the relay's reply to the final dot. ``peer`` and ``source`` are bare IP addresses.
     """
 
-    result: Result
     stage: Stage | None = None
     reason: Reason | None = None
     detail: str | None = None
@@ -87,6 +87,20 @@ class SendReport:
     peer: str | None = None
     source: str | None = None
     tls: TlsInfo | None = None
+
+    def seen(self) -> dict[str, Any]:
+        """The fields above by name, as they are, for whatever else has them."""
+        return {name: getattr(self, name) for name in _SEEN}
+
+
+_SEEN = tuple(one.name for one in fields(Seen))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendReport(Seen):
+    """How the one attempt to send a mail ended."""
+
+    result: Result
     queue_id: str | None = None
     dsn: bool = False
 
