@@ -6,8 +6,9 @@ was taken, and as good as any later one with the same part.
 """
 
 import asyncio
+import gzip
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -16,12 +17,24 @@ from probes.contract.config.models import Config
 from probes.contract.wire import WIRE_VERSION, AssignmentDocument
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Posted:
     """An assignment as it is sent. ``etag`` is quoted, as RFC 9110 section 8.8.3 wants it."""
 
     etag: str
     body: bytes
+    _packing: "asyncio.Task[bytes] | None" = field(default=None, repr=False, compare=False)
+
+    async def packed(self) -> bytes:
+        """The body gzipped: once, when it is first asked for, and not in the loop.
+
+        That takes milliseconds of a large one, in which a loop would answer nobody.
+        """
+        if self._packing is None:
+            work = asyncio.to_thread(gzip.compress, self.body, mtime=0)
+            self._packing = asyncio.create_task(work)
+        # Whoever hangs up must not take it away from the others.
+        return await asyncio.shield(self._packing)
 
 
 def post(parts: Parts, revision: str, agent: str) -> Posted:

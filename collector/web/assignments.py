@@ -43,6 +43,18 @@ async def show(request: web.Request) -> web.Response:
             # The next question needs a new connection, which a collector that stops does not take.
             unchanged.force_close()
         return unchanged
-    response = web.Response(body=posted.body, content_type=JSON, headers={"ETag": posted.etag})
-    response.enable_compression()
-    return response
+    headers = {"ETag": posted.etag, "Vary": "Accept-Encoding"}
+    if not takes_gzip(request.headers.get("Accept-Encoding", "")):
+        return web.Response(body=posted.body, content_type=JSON, headers=headers)
+    headers["Content-Encoding"] = "gzip"
+    return web.Response(body=await posted.packed(), content_type=JSON, headers=headers)
+
+
+def takes_gzip(accepted: str) -> bool:
+    """Whether an ``Accept-Encoding`` names gzip, with another weight than 0 (RFC 9110 section
+    12.5.3)."""
+    for one in accepted.lower().split(","):
+        coding, _, weight = (part.strip() for part in one.partition(";"))
+        if coding == "gzip":
+            return weight.rstrip("0.") != "q="
+    return False

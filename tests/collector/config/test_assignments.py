@@ -1,6 +1,7 @@
 """An agent's assignment: its part, an ETag that only its own changes move, waiting for them."""
 
 import asyncio
+import gzip
 from typing import Any
 
 import msgspec
@@ -136,3 +137,14 @@ def test_the_board_knows_the_agents_of_its_configuration() -> None:
     board = Board(_config(), "r1")
     assert board.knows("sfo")
     assert not board.knows("nobody")
+
+
+async def test_an_assignment_is_packed_once_though_who_asked_first_has_gone() -> None:
+    posted = await Board(_config(), "r1").get("sfo")
+    first = asyncio.create_task(posted.packed())
+    await asyncio.sleep(0)
+    first.cancel()
+    packed = await posted.packed()
+    assert gzip.decompress(packed) == posted.body
+    assert await posted.packed() is packed
+    assert first.cancelled()

@@ -1,9 +1,11 @@
 """Customers and assignments over a real server: statuses, versions, waiting."""
 
 import asyncio
+import gzip
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from collector.web.assignments import CONFIG
 from collector.web.customers import CUSTOMERS
@@ -107,6 +109,29 @@ async def test_an_assignment_gives_the_plan_and_waits_for_its_change(tmp_path: P
         async with await waiting as changed:
             assert changed.status == 200
             assert changed.headers["ETag"] != etag
+
+
+@pytest.mark.parametrize(
+    ("accepted", "encoding"),
+    [
+        ("gzip", "gzip"),
+        ("deflate, GZIP;q=0.5", "gzip"),
+        ("identity", None),
+        ("gzip;q=0, deflate", None),
+        ("gzip ; q=0.0", None),
+    ],
+)
+async def test_an_assignment_is_gzipped_for_those_who_take_that(
+    tmp_path: Path, accepted: str, encoding: str | None
+) -> None:
+    async with site(tmp_path) as found, started({CONFIG: found.config}) as client:
+        headers = {**bearer("agent-sfo"), "Accept-Encoding": accepted}
+        async with client.get("/api/v1/agents/sfo/assignment", headers=headers) as got:
+            assert got.headers.get("Content-Encoding") == encoding
+            assert got.headers["Vary"] == "Accept-Encoding"
+            body = await got.read()
+        plain = body if encoding is None else gzip.decompress(body)
+        assert plain == (await found.config.board.get("sfo")).body
 
 
 async def test_an_agent_that_is_not_configured_has_no_assignment(tmp_path: Path) -> None:
