@@ -53,7 +53,10 @@ def excess(db: sqlite3.Connection, max_bytes: int) -> int:
 
 def depth(db: sqlite3.Connection) -> Depth:
     """The spool's depth; cheap at any depth, since sequence numbers are contiguous."""
-    first, last = db.execute("SELECT min(seq), max(seq) FROM events").fetchone()
+    # One by one they are looked up; asked for together, all rows would be gone through.
+    first, last = db.execute(
+        "SELECT (SELECT min(seq) FROM events), (SELECT max(seq) FROM events)"
+    ).fetchone()
     oldest = db.execute("SELECT at_ns FROM events WHERE seq = ?", (first,)).fetchone()
     used = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
     pages, free, size = (

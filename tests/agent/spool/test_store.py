@@ -1,5 +1,7 @@
 """What the store does within its transactions, on a real file."""
 
+from itertools import count
+
 import pytest
 
 from agent.clock import NEVER, Moment
@@ -92,6 +94,20 @@ def test_what_was_shipped_leaves_and_its_numbers_are_not_used_again(store: Store
     assert [record.seq for record in store.read_after(0, 100)] == [4]
     store.mark_shipped(2)
     assert store.shipped() == 3
+
+
+def test_asking_for_the_depth_costs_the_same_at_any_depth(opened: OpenSpool) -> None:
+    store = Store(opened.connection, opened.epoch)
+    store.begin()
+    costs = []
+    for _ in range(2):
+        ticks(store, *range(2000))
+        steps = count()
+        opened.connection.set_progress_handler(lambda steps=steps: 0 if next(steps) >= 0 else 1, 1)
+        store.depth()
+        opened.connection.set_progress_handler(None, 1)
+        costs.append(next(steps))
+    assert costs[1] <= costs[0] + 10
 
 
 def test_depth_of_an_empty_and_of_a_used_spool(store: Store) -> None:
