@@ -59,7 +59,7 @@ from collector.web import (
     series,
     tokens,
 )
-from collector.web.route import EVERYBODY, Param, Route, own
+from collector.web.route import EVERYBODY, Param, Roles, Route, own
 from probes.contract.wire import (
     BATCH_TYPE,
     MAX_COMPRESSED_BYTES,
@@ -75,6 +75,9 @@ _CHANGES = {
     422: "What was sent cannot come into force",
     428: "The version that is changed was not named",
 }
+_ROLLUPS_AWAY = {503: "The rollups cannot be read now"}
+_NO_AGENTS: Roles = {Kind.OPERATOR: None, Kind.CUSTOMER: None}
+_CUSTOMER_BYTES = 256 << 10
 
 ROUTES: tuple[Route, ...] = (
     Route(
@@ -189,7 +192,7 @@ ROUTES: tuple[Route, ...] = (
         "/api/v1/customers",
         customers.show_all,
         "The customers in force: all for operators, its own for a customer",
-        roles={Kind.OPERATOR: None, Kind.CUSTOMER: None},
+        roles=_NO_AGENTS,
         needs=(customers.CUSTOMERS,),
         response=customers.CustomerList,
     ),
@@ -217,7 +220,7 @@ ROUTES: tuple[Route, ...] = (
             Param("If-None-Match", "* for a new customer"),
         ),
         statuses={201: "It is new", **_CHANGES},
-        body_limit=256 << 10,
+        body_limit=_CUSTOMER_BYTES,
     ),
     Route(
         "DELETE",
@@ -238,7 +241,7 @@ ROUTES: tuple[Route, ...] = (
         needs=(customers.CUSTOMERS,),
         request=dict[str, Any],
         response=customers.Judged,
-        body_limit=256 << 10,
+        body_limit=_CUSTOMER_BYTES,
     ),
     Route(
         "GET",
@@ -254,29 +257,29 @@ ROUTES: tuple[Route, ...] = (
         "/api/v1/series",
         series.show,
         "What the canaries say, added up per minute, hour or day",
-        roles={Kind.OPERATOR: None, Kind.CUSTOMER: None},
+        roles=_NO_AGENTS,
         needs=(series.ROLLUP,),
         query=series.SeriesQuery,
         response=series.SeriesAnswer,
-        statuses={503: "The rollups cannot be read now"},
+        statuses=_ROLLUPS_AWAY,
     ),
     Route(
         "GET",
         "/api/v1/paths",
         series.show_paths,
         "Every path: its newest canaries and its last 15 minutes",
-        roles={Kind.OPERATOR: None, Kind.CUSTOMER: None},
+        roles=_NO_AGENTS,
         needs=(series.ROLLUP,),
         query=series.PathsQuery,
         response=series.PathsAnswer,
-        statuses={503: "The rollups cannot be read now"},
+        statuses=_ROLLUPS_AWAY,
     ),
     Route(
         "GET",
         "/api/v1/canaries/{id}",
         canaries.show,
         "The whole story of one canary",
-        roles={Kind.OPERATOR: None, Kind.CUSTOMER: None},
+        roles=_NO_AGENTS,
         needs=(series.ROLLUP,),
         response=canaries.CanaryStory,
         statuses={503: "Rollups or log cannot be read now"},
