@@ -1,7 +1,6 @@
 """The agent's parts put together over ports: the same whole in production and in the simulation."""
 
 import asyncio
-import contextlib
 import math
 import random
 from collections import Counter
@@ -84,6 +83,11 @@ def _write_beat(beat: Heartbeat, walls: bytes, store: Store) -> None:
     store.save_walls(walls)
 
 
+def _end(waiting: asyncio.Future[None] | None) -> None:
+    if waiting is not None and not waiting.done():
+        waiting.set_result(None)
+
+
 def _check(assignment: Assignment, agent: str) -> None:
     if assignment.agent != agent:
         raise AssignmentError(f"assignment: found agent {assignment.agent}, allowed is {agent}")
@@ -117,7 +121,7 @@ class Agent:
         self._wall = WallGuard()
         self._sending: asyncio.Task[None] | None = None
         self._flying: set[asyncio.Task[None]] = set()
-        self._reassigned = asyncio.Event()
+        self._resting: asyncio.Future[None] | None = None
         self._wall_log = WallLog()
         self._air = Air(self._wall_log)
         self._clock = NotingClock(ports.clock, self._wall_log)
@@ -233,7 +237,7 @@ class Agent:
         reader.helo, reader.relays = assignment.sender.helo, assignment.relays
         reader.remember_s = assignment.remember_s
         self._watching.follow(assignment.mailboxes, assignment.bounces)
-        self._reassigned.set()
+        _end(self._resting)
 
     # --- life -------------------------------------------------------------------------------
 
@@ -322,10 +326,13 @@ class Agent:
 
     async def _rest(self, seconds: float) -> None:
         """Wait for that long, or until there is a new assignment."""
-        self._reassigned.clear()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._reassigned.wait()
+        loop = asyncio.get_running_loop()
+        resting = self._resting = loop.create_future()
+        timer = loop.call_later(seconds, _end, resting)
+        try:
+            await resting
+        finally:
+            timer.cancel()
 
     def _landed(self, task: asyncio.Task[None]) -> None:
         self._flying.discard(task)
