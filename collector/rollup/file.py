@@ -2,8 +2,11 @@
 
 import contextlib
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
+
+import msgspec
 
 from collector.log.files import HeldError, hold
 from probes.contract.errors import MailcanaryError
@@ -69,6 +72,31 @@ def explain(error: sqlite3.Error, file: Path) -> RollupError:
     return RollupError(f"{file}: could not be read or written ({error})")
 
 
+@contextlib.contextmanager
+def explained(file: Path) -> Iterator[None]:
+    """Errors of SQLite's, and of what is in the rollup's rows, become the rollup's own.
+
+    Raises:
+        RollupError: instead of them; which of its kinds says :func:`explain`.
+    """
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise explain(error, file) from error
+    except msgspec.MsgspecError as error:
+        raise RollupDamagedError(f"{file}: the file is damaged ({error})") from error
+
+
+@contextlib.contextmanager
+def _kept(connection: sqlite3.Connection) -> Iterator[None]:
+    """Close a connection that cannot be used after all."""
+    try:
+        yield
+    except BaseException:
+        connection.close()
+        raise
+
+
 def take_lock(file: Path) -> IO[str]:
     """Become the only one that writes to a rollup, as long as what is given stays open.
 
@@ -93,12 +121,10 @@ def open_file(file: Path) -> sqlite3.Connection:
         RollupFullError: the disk is full.
         RollupError: it cannot be used, or a newer version wrote it.
     """
-    try:
-        # One thread uses it at a time: whoever owns it may open it in another.
+    # One thread uses it at a time: whoever owns it may open it in another.
+    with explained(file):
         connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
-    except sqlite3.Error as error:
-        raise explain(error, file) from error
-    try:
+    with explained(file), _kept(connection):
         connection.execute("PRAGMA journal_mode=WAL")
         # NORMAL: after a power cut the last batches may be gone, cursor and effect alike.
         connection.execute("PRAGMA synchronous=NORMAL")
@@ -110,12 +136,6 @@ def open_file(file: Path) -> sqlite3.Connection:
             _create(connection)
         else:
             _check_version(version, file)
-    except sqlite3.Error as error:
-        connection.close()
-        raise explain(error, file) from error
-    except BaseException:
-        connection.close()
-        raise
     return connection
 
 
@@ -125,25 +145,17 @@ def open_to_read(file: Path) -> sqlite3.Connection:
     Raises:
         RollupError: as :func:`open_file`; or there is no such file.
     """
-    try:
+    with explained(file):
         connection = sqlite3.connect(
             f"{file.absolute().as_uri()}?mode=ro",
             uri=True,
             isolation_level=None,
             check_same_thread=False,
         )
+    with explained(file), _kept(connection):
         connection.execute("PRAGMA busy_timeout=5000")
-    except sqlite3.Error as error:
-        raise explain(error, file) from error
-    try:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         _check_version(version, file)
-    except sqlite3.Error as error:
-        connection.close()
-        raise explain(error, file) from error
-    except BaseException:
-        connection.close()
-        raise
     return connection
 
 

@@ -4,6 +4,7 @@ A file that was moved aside or rebuilt meanwhile is thus never read on.
 """
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ import msgspec
 
 from collector.log.engine import Entry, Log
 from collector.rollup import queries
-from collector.rollup.file import FILE_NAME, RollupDamagedError, explain, open_to_read
+from collector.rollup.file import FILE_NAME, explained, open_to_read
 
 T = TypeVar("T")
 QUESTIONS = 4
@@ -50,16 +51,10 @@ class RollupReader:
 
     def _ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
         connection = open_to_read(self._file)
-        try:
+        with contextlib.closing(connection), explained(self._file):
             # One snapshot for all that the answer is made of.
             connection.execute("BEGIN")
             return question(connection)
-        except sqlite3.Error as error:
-            raise explain(error, self._file) from error
-        except msgspec.MsgspecError as error:
-            raise RollupDamagedError(f"{self._file}: the file is damaged ({error})") from error
-        finally:
-            connection.close()
 
     async def events(self, canary: queries.CanaryRow) -> list[LoggedEvent]:
         """The canary's events that the log still has, in its order.

@@ -6,6 +6,7 @@ canaries sent from there on are in the log whole. What was sent before is kept f
 its cells, and the states of its canaries, so that the log can go on correcting them.
 """
 
+import contextlib
 import shutil
 import sqlite3
 from collections import defaultdict
@@ -23,7 +24,7 @@ from collector.rollup.file import (
     FILE_NAME,
     RollupDamagedError,
     RollupError,
-    explain,
+    explained,
     move_aside,
     open_file,
     take_lock,
@@ -127,13 +128,11 @@ def _keep(old: Path, new: Path, log_id: str, before_s: int, bounds: Bounds) -> N
 
 
 def _take_over(old: Path, new: Path, log_id: str, before_s: int, bounds: Bounds) -> None:
-    source = open_file(old)
-    try:
-        target = open_file(new)
-    except BaseException:
-        source.close()
-        raise
-    try:
+    with (
+        contextlib.closing(open_file(old)) as source,
+        contextlib.closing(open_file(new)) as target,
+        explained(old),
+    ):
         known = dict(source.execute("SELECT key, value FROM meta"))
         if known.get("log_id") != log_id:
             raise RollupError(f"{old}: is not of this log; allowed is its own, or no file")
@@ -152,13 +151,6 @@ def _take_over(old: Path, new: Path, log_id: str, before_s: int, bounds: Bounds)
         }
         target.executemany("INSERT INTO meta VALUES (?, ?)", list(meta.items()))
         target.execute("COMMIT")
-    except sqlite3.Error as error:
-        raise explain(error, old) from error
-    except msgspec.MsgspecError as error:
-        raise RollupDamagedError(f"{old}: the file is damaged ({error})") from error
-    finally:
-        source.close()
-        target.close()
 
 
 def _copy(source: sqlite3.Connection, target: sqlite3.Connection, table: str, width: int) -> None:

@@ -15,7 +15,7 @@ from collector.rollup import cells, revisions
 from collector.rollup.canary import NO_SERIES, Canary, RowKey
 from collector.rollup.cells import Cell
 from collector.rollup.core import Changes, Counters, Start
-from collector.rollup.file import RollupDamagedError, explain
+from collector.rollup.file import RollupDamagedError, explained
 from collector.rollup.latest import Latest
 from collector.rollup.series import Dimension, Registry, Series
 from probes.contract.names import parse_path
@@ -53,10 +53,9 @@ class Store:
     def load(self) -> Start:
         """Where the file stands."""
         try:
-            return self._load()
-        except sqlite3.Error as error:
-            raise explain(error, self._file) from error
-        except (msgspec.MsgspecError, ValueError, TypeError) as error:
+            with explained(self._file):
+                return self._load()
+        except (ValueError, TypeError) as error:
             raise RollupDamagedError(f"{self._file}: the file is damaged ({error})") from error
 
     def _load(self) -> Start:
@@ -91,24 +90,20 @@ class Store:
 
     def log_id(self) -> str | None:
         """The log that the file was made from; ``None`` for a new file."""
-        try:
+        with explained(self._file):
             row = self._db.execute("SELECT value FROM meta WHERE key='log_id'").fetchone()
-        except sqlite3.Error as error:
-            raise explain(error, self._file) from error
         return None if row is None else str(row[0])
 
     def set_log_id(self, log_id: str) -> None:
         """Note the log that the file is made from."""
-        try:
+        with explained(self._file):
             self._db.execute("INSERT OR REPLACE INTO meta VALUES ('log_id', ?)", [log_id])
-        except sqlite3.Error as error:
-            raise explain(error, self._file) from error
 
     def canaries(self, keys: Iterable[RowKey]) -> list[Canary]:
         """Those of the canaries that are there."""
         wanted = list(keys)
         found: list[Canary] = []
-        try:
+        with explained(self._file):
             for at in range(0, len(wanted), _CHUNK):
                 chunk = wanted[at : at + _CHUNK]
                 marks = ",".join("?" * len(chunk))
@@ -118,25 +113,19 @@ class Store:
                     chunk,
                 )
                 found.extend(canaries.unpack(*row) for row in rows)
-        except sqlite3.Error as error:
-            raise explain(error, self._file) from error
-        except msgspec.MsgspecError as error:
-            raise RollupDamagedError(f"{self._file}: the file is damaged ({error})") from error
         return found
 
     def stream(self, name: str) -> tuple[bytes, int] | None:
         """A stream's state, and the log's time when it was used last."""
-        try:
+        with explained(self._file):
             row = self._db.execute(
                 "SELECT state, used_ns FROM streams WHERE name=?", [name]
             ).fetchone()
-        except sqlite3.Error as error:
-            raise explain(error, self._file) from error
         return None if row is None else (row[0], row[1])
 
     def save(self, changes: Changes, registry: Registry) -> None:
         """Write all changes in one transaction. After an error the state in memory is worthless."""
-        try:
+        with explained(self._file):
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 self._save_cells(changes, registry)
@@ -149,10 +138,6 @@ class Store:
                 with contextlib.suppress(sqlite3.Error):
                     self._db.execute("ROLLBACK")
                 raise
-        except sqlite3.Error as error:
-            raise explain(error, self._file) from error
-        except msgspec.MsgspecError as error:
-            raise RollupDamagedError(f"{self._file}: the file is damaged ({error})") from error
         for canary in changes.canaries:
             canary.stored = True
         for place in list(self._cells)[: max(0, len(self._cells) - CACHED_CELLS)]:
