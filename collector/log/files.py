@@ -81,18 +81,29 @@ def remove(file: Path) -> None:
         side.unlink(missing_ok=True)
 
 
+def free_name(file: Path, why: str) -> Path:
+    """A name beside ``file`` that nothing bears yet, and that says why it is no longer there."""
+    number = 1
+    while (target := file.with_name(f"{file.name}.{why}-{number}")).exists():
+        number += 1
+    return target
+
+
+def move_sides(file: Path, target: Path) -> None:
+    """Put the journal and the shared memory of ``file`` beside ``target``."""
+    for side in side_files(file):
+        side.rename(target.with_name(target.name + side.name[len(file.name) :]))
+
+
 def set_aside(file: Path) -> Path:
     """Keep a damaged segment and its journal under a name that is free.
 
     The segment keeps its own name too, until a repaired one takes that; its journal does not, which
     would be taken for the other's.
     """
-    number = 1
-    while (target := file.with_name(f"{file.name}.damaged-{number}")).exists():
-        number += 1
+    target = free_name(file, "damaged")
     os.link(file, target)
-    for side in side_files(file):
-        side.rename(target.with_name(target.name + side.name[len(file.name) :]))
+    move_sides(file, target)
     sync_directory(file.parent)
     return target
 

@@ -8,7 +8,7 @@ from typing import IO
 
 import msgspec
 
-from collector.log.files import HeldError, hold
+from collector.log.files import HeldError, free_name, hold, move_sides
 from probes.contract.errors import MailcanaryError
 
 SCHEMA_VERSION = 1
@@ -182,12 +182,7 @@ def _create(connection: sqlite3.Connection) -> None:
 
 def move_aside(file: Path, why: str) -> Path:
     """Move a rollup and its journal away, under a name that is free; gives the name."""
-    number = 1
-    while (target := file.with_name(f"{file.name}.{why}-{number}")).exists():
-        number += 1
+    target = free_name(file, why)
     file.rename(target)
-    for suffix in ("-wal", "-shm"):
-        side = file.with_name(file.name + suffix)
-        if side.exists():
-            side.rename(target.with_name(target.name + suffix))
+    move_sides(file, target)
     return target

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from collector.log.engine import Bounds, Log
-from collector.log.files import publish
+from collector.log.files import publish, side_files
 from collector.rollup import canary as canaries
 from collector.rollup import cells
 from collector.rollup.consumer import RollupConsumer
@@ -107,8 +107,8 @@ def _swap(new: Path, old: Path) -> None:
                 open_file(old).close()
             except RollupDamagedError:
                 move_aside(old, "damaged")
-        for suffix in ("-wal", "-shm"):
-            old.with_name(old.name + suffix).unlink(missing_ok=True)
+        for side in side_files(old):
+            side.unlink(missing_ok=True)
         publish(new, old)
     except RollupError:
         raise
