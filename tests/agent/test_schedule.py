@@ -1,6 +1,10 @@
 """Which canary is due when: in order, no bursts, no silence after a clock was set."""
 
+import random
 from itertools import pairwise
+
+import msgspec
+import pytest
 
 from agent.schedule import STALE_AFTER_S, Schedule
 from probes.contract.names import Path
@@ -131,3 +135,42 @@ def test_another_rhythm_takes_its_first_slot_from_now_on() -> None:
     assert other.next_ns() == next_due_ns(faster, NOW + 2 * S)
     assert len(other) == 1
     assert Schedule([plan], NOW).replaced([], NOW).next_ns() is None
+
+
+def firsts(schedule: Schedule, at_ns: int) -> dict[Path, int]:
+    """The slot that each path waits for; none of them is later than that."""
+    found: dict[Path, int] = {}
+    for slot in schedule.due(at_ns):
+        found.setdefault(slot.plan.path, slot.due_ns)
+    return found
+
+
+def changed(plan: PathPlan, rng: random.Random) -> PathPlan:
+    """The same plan, an equal one, or one that differs in this or that."""
+    change: dict[str, float] = rng.choice(
+        [{}, {"deadline_s": 9.0}, {"period_s": 7.0}, {"phase_s": 0.5}, {"jitter_s": 1.5}]
+    )
+    same = rng.random() < 0.5
+    return plan if same else msgspec.structs.replace(plan, **change)
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_whatever_changes_each_path_waits_for_its_slot_or_its_first(seed: int) -> None:
+    rng = random.Random(seed)  # noqa: S311 - a random sequence that repeats
+    whole = paths(30)
+    before = [plan for plan in whole if rng.random() < 0.7]
+    schedule = Schedule(before, NOW)
+    now = NOW + rng.randrange(40 * S)
+    schedule.due(now)
+    now += rng.randrange(-3 * S, 3 * S)
+    after = [changed(plan, rng) for plan in whole if rng.random() < 0.7]
+    rng.shuffle(after)
+    other, end = schedule.replaced(after, now), now + 60 * S
+    waiting, was = firsts(schedule, end), {plan.path: plan for plan in before}
+    expected = {}
+    for plan in after:
+        old = was.get(plan.path)
+        rhythm = (plan.period_s, plan.phase_s, plan.jitter_s)
+        stays = old is not None and (old.period_s, old.phase_s, old.jitter_s) == rhythm
+        expected[plan.path] = waiting[plan.path] if stays else next_due_ns(plan, now)
+    assert firsts(other, end) == expected
