@@ -223,7 +223,8 @@ def main() -> None:
     """Run what the command line asks for."""
     from agent import logs
 
-    logs.configure(level="warning")
+    # Relays that refuse everything are a trouble that the agent warns of.
+    logs.configure(level="error")
     kind, count, period_s, seconds, state = sys.argv[1:]
     plans = path_plans(int(count), float(period_s))
     if kind == "agent":
