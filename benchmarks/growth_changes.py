@@ -131,11 +131,8 @@ class Events:
     def __init__(self, envelopes: Iterable[dict[str, Any]]) -> None:
         self.envelopes = list(envelopes)
         self.intents = [e["event"] for e in self.envelopes if e["event"]["kind"] == "intent"]
-        self._sent = {
-            e["event"]["canary"]: e["event"]["sent_ns"]
-            for e in self.envelopes
-            if e["event"]["kind"] == "submission"
-        }
+        self._ends = [e["event"] for e in self.envelopes if e["event"]["kind"] == "submission"]
+        self._sent = {end["canary"]: end["sent_ns"] for end in self._ends}
 
     @classmethod
     def of(cls, fleet: Fleet) -> "Events":
@@ -164,6 +161,11 @@ class Events:
     def first_sent_ns(self) -> int:
         """When the first canary of all was sent."""
         return int(min(self._sent.values()))
+
+    def refused(self) -> float:
+        """Which share of all canaries the relays refused, as they refuse whatever reaches them."""
+        refused = [end for end in self._ends if end["result"] == "rejected"]
+        return len(refused) / max(1, len(self._ends))
 
     def between(self, begin_ns: int, end_ns: int) -> int:
         """How many were taken in in that time."""

@@ -9,6 +9,7 @@ import resource
 import sys
 from collections.abc import Callable
 from functools import partial
+from typing import cast
 
 import msgspec
 
@@ -65,9 +66,9 @@ class Conversation(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Greet."""
-        if isinstance(transport, asyncio.Transport):
-            self._transport = transport
-            transport.write(self._greeting)
+        # Not by its class: uvloop's transports have none of asyncio's.
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.write(self._greeting)
 
     def data_received(self, data: bytes) -> None:
         """Answer every whole line."""

@@ -84,8 +84,8 @@ class Part:
         self.lines += [msgspec.json.decode(line) for line in lines if line.startswith(b"{")]
         return [line for line in self.lines if line["event"] == event]
 
-    def wait(self, what: Callable[[], bool], doing: str) -> None:
-        """Return when ``what`` is so.
+    def wait(self, what: Callable[[], bool], doing: str, look_s: float = _LOOK_S) -> None:
+        """Return when ``what`` is so; it is looked every ``look_s``.
 
         Raises:
             RuntimeError: it ended before, or it took too long.
@@ -95,7 +95,7 @@ class Part:
             if self._process.poll() is not None or time.monotonic() > end:
                 tail = self._log.read_text(errors="replace")[-2000:]
                 raise RuntimeError(f"{self.name}: not {doing}: {tail}")
-            time.sleep(_LOOK_S)
+            time.sleep(look_s)
 
 
 def memory(pid: int | str) -> int:
@@ -203,6 +203,18 @@ class Fleet:
                 f"working by {revision}",
             )
 
+    def wait_for_mailboxes(self) -> None:
+        """Return when every agent reads every mailbox, as the collector knows it."""
+
+        def states() -> list[str]:
+            agents = msgspec.json.decode(self.ask("GET", "/api/v1/agents")[1])["agents"]
+            reports = [agent["report"] or {"mailboxes": {}} for agent in agents]
+            return [box["state"] for report in reports for box in report["mailboxes"].values()]
+
+        size = self.site.size
+        wanted = ["ok"] * (len(size.customer_names) + 1) * len(size.agent_names)
+        self.collector.wait(lambda: states() == wanted, "all mailboxes read", look_s=1.0)
+
     def next_revision(self, known: int) -> dict[str, Any]:
         """The line by which the collector tells the revision after the first ``known``."""
         told = "configuration in force"
@@ -215,3 +227,19 @@ def running(site: Site) -> Iterator[Fleet]:
     """A fleet at work; ended in order: first the agents, then the collector."""
     with ExitStack() as stack:
         yield Fleet(site, stack)
+
+
+@contextmanager
+def tidy_end() -> Iterator[None]:
+    """Within, SIGTERM ends this process as an exception does: with all that it has begun."""
+
+    def end(number: int, _frame: object) -> None:
+        # Once: what is being ended then must not be cut short by another one.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,5 +1,11 @@
 """The growth benchmark: its fleets are what it says, its parts add up, and it runs."""
 
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
 from itertools import chain, takewhile
 from pathlib import Path
 from typing import Any
@@ -10,8 +16,10 @@ from agent.policy.load import read_policy
 from agent.settings_files import load_config
 from benchmarks import growth
 from benchmarks.growth_changes import PARTS, Change, Events, disturbed, timed
-from benchmarks.growth_estate import Ports, refuse, stay_empty
+from benchmarks.growth_estate import HOST, Ports, refuse, relay_host, stay_empty
+from benchmarks.growth_fleet import estate
 from benchmarks.growth_site import NEVER, PROBE, Site, Size
+from benchmarks.job import REPOSITORY
 from probes.contract.config.models import Config
 from probes.contract.plan import due_times_ns, plan
 
@@ -145,6 +153,38 @@ def test_the_estates_replies() -> None:
     assert stay_empty(b"a2 NOOP\r\n") == b"a2 OK done\r\n"
 
 
+def test_the_estate_greets_and_answers() -> None:
+    greetings = []
+    with estate(1) as ports:
+        for address in ((relay_host(0), ports.smtp), (HOST, ports.imap)):
+            with socket.create_connection(address, timeout=30) as connection:
+                greetings.append(connection.recv(100))
+                connection.sendall(b"a1 NOOP\r\n")
+                assert b"ok" in connection.recv(100).lower()
+    assert greetings == [b"220 refuses.example ESMTP\r\n", b"* OK empty\r\n"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_one_that_is_told_to_end_leaves_nothing_behind(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "benchmarks", "growth", "--sizes", "1"],
+        cwd=REPOSITORY,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        while not list(tmp_path.glob("*/agent-0.log")):
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(120) == 128 + signal.SIGTERM
+    assert list(tmp_path.iterdir()) == []
+    # It led a group of its own, in which there is nobody any more.
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_it_runs_and_disturbs_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,6 +195,7 @@ def test_it_runs_and_disturbs_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     figures = {figure.name: figure for figure in growth.run("12x2")}
     prefix = "growth.12_paths_2_agents"
     assert figures[f"{prefix}.disturbed"].value == 0
+    assert figures[f"{prefix}.refused"].value == 100
     for kind in ("file", "put"):
         total = figures[f"{prefix}.change_by_{kind}_p95"].value
         assert total > 0
