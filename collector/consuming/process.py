@@ -26,6 +26,7 @@ from collector.consuming.messages import (
     Line,
     Report,
     Start,
+    ToProcess,
     as_line,
     from_process,
 )
@@ -219,8 +220,8 @@ class ConsumerProcess:
         if pipe is None:
             return
         self._told = self._log.view
-        pipe.write(as_line(Start(self._log.log_id, outlook(self._told))))
         with contextlib.suppress(OSError, LogError):
+            _say(pipe, Start(self._log.log_id, outlook(self._told)))
             while True:
                 # It may be slow to listen; what there is then is told at once.
                 await pipe.drain()
@@ -231,7 +232,7 @@ class ConsumerProcess:
                 now = outlook(view, self._told)
                 if now.segments is not None or now.last != self._told.last_entry:
                     self._told = view
-                    pipe.write(as_line(now))
+                    _say(pipe, now)
 
     async def _hear(self, process: Process) -> None:
         pipe = process.stdout
@@ -297,6 +298,13 @@ class ConsumerProcess:
             await self._log.mend(segment)
         except LogError as error:
             self._tell.warning("a damaged segment could not be repaired", error=str(error))
+
+
+def _say(pipe: asyncio.StreamWriter, message: ToProcess) -> None:
+    # Closed while there was something to tell: uvloop takes a write then for a program's error.
+    if pipe.is_closing():
+        raise BrokenPipeError
+    pipe.write(as_line(message))
 
 
 def _how(code: int) -> str:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
+import uvloop
 from structlog.testing import capture_logs
 
 from collector.consuming.process import ConsumerProcess, Patience
@@ -126,6 +127,25 @@ async def test_one_that_is_silent_is_told_then_killed_and_started_again(tmp_path
         assert process.status().restarts >= 1
         assert ended(pid)
         await assert_counted(log, tmp_path)
+
+
+def test_news_for_one_that_is_being_stopped_are_no_fault(tmp_path: Path) -> None:
+    async def told() -> list[str]:
+        async with beside(tmp_path) as (log, grower, process):
+            await grower.grow(5)
+            await read_all(process, log)
+            os.kill(await running_pid(process), signal.SIGSTOP)
+            with capture_logs() as logged:
+                stopping = asyncio.create_task(process.stop(grace_s=1.0))
+                await asyncio.sleep(0)
+                while not stopping.done():
+                    await grower.grow(1)
+                await stopping
+            return [line["event"] for line in logged]
+
+    # asyncio's own loop keeps silent about a pipe that is closed.
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(told()) == ["killed"]
 
 
 async def test_the_stop_kills_one_that_does_not_end(tmp_path: Path) -> None:
