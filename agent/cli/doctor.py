@@ -10,24 +10,28 @@ from agent.cli.options import AgentName, seconds
 from agent.cli.output import to_stdout
 
 
+# What cannot be read an item says, with all others, so Typer does not look.
+Config = Annotated[
+    Path,
+    typer.Option(
+        "--config", readable=False, help="The configuration; customers.d beside it is read too."
+    ),
+]
+Policy = Annotated[
+    Path | None,
+    typer.Option("--policy", readable=False, help="The policy; policy.yaml beside the config."),
+]
+State = Annotated[
+    Path,
+    typer.Option("--state", readable=False, help="Where the agent keeps spool and flights."),
+]
+
+
 def doctor(
-    config: Annotated[
-        Path,
-        typer.Option(
-            "--config",
-            readable=False,  # an item says so, with all others
-            help="The configuration; customers.d beside it is read too.",
-        ),
-    ],
-    policy: Annotated[
-        Path | None,
-        typer.Option("--policy", readable=False, help="The policy; policy.yaml beside the config."),
-    ] = None,
+    config: Config,
+    policy: Policy = None,
     name: AgentName = None,
-    state: Annotated[
-        Path,
-        typer.Option("--state", readable=False, help="Where the agent keeps spool and flights."),
-    ] = Path("/var/lib/mailcanary"),
+    state: State = Path("/var/lib/mailcanary"),
     timeout: Annotated[
         str,
         typer.Option(
