@@ -9,7 +9,6 @@ import typer
 from agent.cli.options import AgentName, seconds
 from agent.cli.output import to_stdout
 
-
 # What cannot be read an item says, with all others, so Typer does not look.
 Config = Annotated[
     Path,
