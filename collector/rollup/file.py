@@ -62,7 +62,7 @@ class RollupDamagedError(RollupError):
     """The rollup's file is damaged; opened again it is moved aside and made anew from the log."""
 
 
-def explain(error: sqlite3.Error, file: Path) -> RollupError:
+def _explain(error: sqlite3.Error, file: Path) -> RollupError:
     """The rollup's error for SQLite's: is the file damaged, or the disk at fault?"""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in _DAMAGED:
@@ -77,12 +77,12 @@ def explained(file: Path) -> Iterator[None]:
     """Errors of SQLite's, and of what is in the rollup's rows, become the rollup's own.
 
     Raises:
-        RollupError: instead of them; which of its kinds says :func:`explain`.
+        RollupError: instead of them, of the kind that says whether file or disk is at fault.
     """
     try:
         yield
     except sqlite3.Error as error:
-        raise explain(error, file) from error
+        raise _explain(error, file) from error
     except msgspec.MsgspecError as error:
         raise RollupDamagedError(f"{file}: the file is damaged ({error})") from error
 
