@@ -1,6 +1,7 @@
 """A whole collector: it starts, serves every role, reloads, tells how it does, and stops."""
 
 import asyncio
+import gc
 import os
 import signal
 from dataclasses import replace
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from collector.app import Standing, run, server_options, web_services
+from collector.app import Standing, run, server_options, spare, web_services
 from collector.assembly import room_of
 from collector.control.principal import Kind
 from collector.ingest.admission import Room
@@ -95,6 +96,23 @@ async def test_a_bad_file_shows_in_health_with_the_lines_of_check(tmp_path: Path
         [line] = report["parts"]["config"]["problems"]
         assert line.startswith(f"{file}:")
         assert "tiger" in line
+
+
+async def test_the_garbage_collector_does_not_look_at_the_configuration(tmp_path: Path) -> None:
+    async with collector(tmp_path) as (parts, _client, _ann):
+        gc.unfreeze()
+        try:
+            spare(parts.config)
+            kept = gc.get_freeze_count()
+            assert kept > 0
+            assert not any(one is parts.config.in_force.config for one in gc.get_objects())
+            file = tmp_path / "etc" / "customers.d" / "acme.yaml"
+            write_yaml(file, customer("acme", labels={"tier": "gold"}))
+            assert await parts.config.reload()
+            assert not any(one is parts.config.in_force.config for one in gc.get_objects())
+        finally:
+            gc.unfreeze()
+        assert any(one is parts.config.in_force.config for one in gc.get_objects())
 
 
 async def test_an_agent_gets_its_work_and_its_neighbour_does_not(tmp_path: Path) -> None:
