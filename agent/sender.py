@@ -269,7 +269,9 @@ class Sender:
     async def _attempt(self, flight: Flight, work: Assignment) -> None:
         relay = work.relays[flight.path.relay]
         # How the agent calls itself is a matter of the attempt, not of the canary.
-        terms = replace(work.terms(flight.path), helo=self._assignment.sender.helo)
+        terms, helo = work.terms(flight.path), self._assignment.sender.helo
+        if terms.helo != helo:
+            terms = replace(terms, helo=helo)
         compose = partial(self._mail, work)
         departure = Departure(flight, self._clock, self._air, compose, terms)
         try:
