@@ -8,6 +8,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -56,6 +57,14 @@ def _version(value: object) -> object:
     return value
 
 
+def _printable(value: str) -> str:
+    # Such texts end in a line of a protocol, on a terminal, in a log. What cannot be seen there
+    # could break the line, or say something else than it seems to.
+    if not value.isprintable() or not value.strip():
+        raise ValueError("printable text on one line, and not only spaces")
+    return value
+
+
 def _ip_address(value: object, handler: ValidatorFunctionWrapHandler) -> Any:
     # One problem for the field, not one per member of the union; and no address from a number.
     try:
@@ -95,9 +104,17 @@ Percent = Annotated[
 Version = Annotated[Literal[1], BeforeValidator(_version)]
 """The version of a file's format; there is one so far."""
 
+# For editors and other programs. What is printable besides this depends on a version of Unicode.
+TEXT_PATTERN = r"^ *[^\u0000-\u0020\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$"
+Text = Annotated[
+    str,
+    Field(min_length=1, json_schema_extra={"pattern": TEXT_PATTERN}),
+    AfterValidator(_printable),
+]
+"""One line that a person can read whole: in any language, but nothing that cannot be printed."""
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 LabelKey = Annotated[str, StringConstraints(pattern=LABEL_KEY_PATTERN)]
-LabelValue = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+LabelValue = Annotated[Text, StringConstraints(max_length=128)]
 Labels = dict[LabelKey, LabelValue]
 HOST_PATTERN = r"^[A-Za-z0-9._:-]{1,253}$"
 Host = Annotated[str, StringConstraints(pattern=HOST_PATTERN)]
@@ -115,7 +132,9 @@ SecretName = Annotated[str, StringConstraints(pattern=SECRET_NAME_PATTERN)]
 MAILBOX_REF_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,62}/[a-z0-9][a-z0-9._-]{0,62}$"
 MailboxRef = Annotated[str, StringConstraints(pattern=MAILBOX_REF_PATTERN)]
 """``customer/mailbox``."""
-FilePath = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+FilePath = Annotated[Text, StringConstraints(max_length=4096)]
+UserName = Annotated[Text, StringConstraints(max_length=320)]
+FolderName = Annotated[Text, StringConstraints(max_length=1024)]
 PerMinute = Annotated[float, Field(gt=0, le=1_000_000, strict=True)]
 
 
@@ -181,7 +200,7 @@ class Timeouts(Model):
 class Auth(Model):
     """Credentials by reference: the agent resolves the secret under its own policy."""
 
-    user: Annotated[str, StringConstraints(min_length=1, max_length=320)]
+    user: UserName
     """User name."""
     secret: SecretName
     """Name of the secret that holds the password; never the password itself."""
@@ -249,7 +268,7 @@ class Imap(Model):
     """TCP port."""
     tls: ImapTls = ImapTls.IMPLICIT
     """implicit or none."""
-    user: Annotated[str, StringConstraints(min_length=1, max_length=320)]
+    user: UserName
     """User name."""
     secret: SecretName
     """Name of the secret with the password or token: customer/name, the customer's own."""
@@ -262,9 +281,9 @@ class Imap(Model):
 class Folders(Model):
     """The folders in which a canary may turn up."""
 
-    inbox: Annotated[str, StringConstraints(min_length=1)] = "INBOX"
+    inbox: FolderName = "INBOX"
     """Where mail arrives."""
-    junk: Annotated[str, StringConstraints(min_length=1)] | None = None
+    junk: FolderName | None = None
     """Where the provider files what it takes for spam."""
 
 
