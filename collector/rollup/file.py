@@ -1,6 +1,7 @@
 """The rollup's file: its tables, and how it is opened. What it holds follows from the log."""
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import IO
 
 import msgspec
 
-from collector.log.files import HeldError, free_name, hold, move_sides
+from collector.log.files import HeldError, free_name, hold, move_sides, side_files
 from probes.contract.errors import MailcanaryError
 
 SCHEMA_VERSION = 1
@@ -97,6 +98,23 @@ def _kept(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
+def for_owner_alone(file: Path) -> None:
+    """Keep a file to its owner, and make it where there is none: whoever made the directory
+    may have left it open to others.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    # By name: to open and close it would take SQLite's locks from it. SQLite's own files beside
+    # one are made as it is, but may be from before.
+    for one in (file, *side_files(file)):
+        # Not for another user's file, nor on a disk that is read-only.
+        with contextlib.suppress(OSError):
+            one.chmod(0o600)
+
+
 def take_lock(file: Path) -> IO[str]:
     """Become the only one that writes to a rollup, as long as what is given stays open.
 
@@ -105,8 +123,10 @@ def take_lock(file: Path) -> IO[str]:
     Raises:
         RollupError: another process has it, or the directory cannot be used.
     """
+    lock = file.with_name(LOCK_NAME)
     try:
-        return hold(file.with_name(LOCK_NAME))
+        for_owner_alone(lock)
+        return hold(lock)
     except HeldError as error:
         raise RollupError(f"{file}: found it {error}, allowed is one process at a time") from None
     except OSError as error:
@@ -121,6 +141,9 @@ def open_file(file: Path) -> sqlite3.Connection:
         RollupFullError: the disk is full.
         RollupError: it cannot be used, or a newer version wrote it.
     """
+    with contextlib.suppress(OSError):
+        # Where it cannot be made, SQLite says why.
+        for_owner_alone(file)
     # One thread uses it at a time: whoever owns it may open it in another.
     with explained(file):
         connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False)

@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from collector.log.engine import Bounds
 from collector.rollup.consumer import RollupConsumer
 from collector.rollup.file import (
     FILE_NAME,
+    LOCK_NAME,
     RollupDamagedError,
     RollupError,
     RollupFullError,
@@ -53,6 +55,35 @@ def test_two_never_write_to_one_file_and_who_has_it_is_told(tmp_path: Path) -> N
     one.close()
     assert other.open(LOG_ID, BOUNDS) == ENTRIES[-1].cursor
     other.close()
+
+
+@pytest.fixture
+def usual_umask() -> Iterator[None]:
+    """The one of most systems, under which others may read what is made."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("usual_umask")
+def test_what_it_keeps_is_for_its_owner_alone_whatever_the_umask(tmp_path: Path) -> None:
+    def modes() -> dict[str, int]:
+        return {file.name: file.stat().st_mode & 0o777 for file in state.iterdir()}
+
+    state = tmp_path / "state"
+    state.mkdir()
+    consumer = RollupConsumer(state)
+    consumer.open(LOG_ID, BOUNDS)
+    consumer.take(ENTRIES)
+    names = {FILE_NAME, f"{FILE_NAME}-wal", f"{FILE_NAME}-shm", LOCK_NAME}
+    assert modes() == dict.fromkeys(names, 0o600)
+    consumer.close()
+    # Those of before are closed, too.
+    for file in state.iterdir():
+        file.chmod(0o644)
+    consumer.open(LOG_ID, BOUNDS)
+    assert modes() == dict.fromkeys(names, 0o600)
+    consumer.close()
 
 
 def test_a_damaged_file_is_moved_aside_and_counted_again(tmp_path: Path) -> None:
