@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from typing import cast
 
 from collector.web.limits import block_of
 from collector.web.peers import Networks, is_in
@@ -67,9 +68,11 @@ class Guest(asyncio.Protocol):
         if self._block is not None:
             self._inner = self._serve()
             self._inner.connection_made(transport)
-        elif isinstance(transport, asyncio.Transport):
-            transport.write(_ANSWER)
-            transport.close()
+        else:
+            # Not by its class: uvloop's transports have none of asyncio's.
+            stream = cast("asyncio.Transport", transport)
+            stream.write(_ANSWER)
+            stream.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It has gone, and makes room."""

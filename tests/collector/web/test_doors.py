@@ -1,8 +1,13 @@
 """Who is let in: so many in all, so many of an address, and proxies as they come."""
 
+import asyncio
+from collections.abc import Callable
 from ipaddress import ip_network
 
-from collector.web.doors import Doors
+import pytest
+import uvloop
+
+from collector.web.doors import Doors, Guest
 
 
 def test_so_many_of_an_address_and_so_many_in_all() -> None:
@@ -28,3 +33,23 @@ def test_a_proxy_brings_everybody() -> None:
     doors = Doors(3, 1, (ip_network("192.0.2.0/24"),), refused.append)
     assert [doors.enter("192.0.2.7") for _ in range(4)] == ["192.0.2.7"] * 3 + [None]
     assert refused == ["all"]
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_one_too_many_is_told_so_and_let_go_in_either_loop(
+    loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    async def knock() -> bytes:
+        doors = Doors(0, 0, (), lambda _why: None)
+        running = asyncio.get_running_loop()
+        server = await running.create_server(lambda: Guest(doors, asyncio.Protocol), "127.0.0.1", 0)
+        async with server:
+            host, port = server.sockets[0].getsockname()[:2]
+            reader, writer = await asyncio.open_connection(host, port)
+            answer = await reader.read()
+            writer.close()
+            return answer
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        answer = runner.run(asyncio.wait_for(knock(), 30))
+    assert answer.startswith(b"HTTP/1.1 503 ")
