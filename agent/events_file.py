@@ -56,25 +56,45 @@ class EventsOut(Protocol):
         """No more events will be written."""
 
 
+def _opened(path: Path) -> BinaryIO:
+    """The file, for appending and for reading its end.
+
+    Raises:
+        SpoolError: it cannot be opened, or has no end to look for, as a pipe or a terminal.
+    """
+    allowed = "allowed is a file that can be appended to and read, or - for standard output"
+    try:
+        file: BinaryIO = path.open("a+b", buffering=0)
+    except OSError as error:
+        raise SpoolError(f"{path}: found {error.strerror or error}, {allowed}") from error
+    if not file.seekable():
+        file.close()
+        raise SpoolError(f"{path}: found a pipe or a terminal, {allowed}")
+    return file
+
+
 class EventsFile:
     """A file of JSON lines that only ever grows."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        try:
-            self._file: BinaryIO = path.open("a+b", buffering=0)
-        except OSError as error:
-            raise SpoolError(
-                f"{path}: found {error.strerror or error}, allowed is a file that can be appended "
-                "to and read"
-            ) from error
+        self._file = _opened(path)
 
     def resume(self, epoch: str) -> int:
         """The last sequence number of that epoch in the file, after mending its end.
 
         Raises:
-            SpoolError: the file holds something else than events; it is left as it is.
+            SpoolError: the file holds something else than events, and is left as it is; or it
+                cannot be read.
         """
+        try:
+            return self._resume(epoch)
+        except SpoolError:
+            raise
+        except OSError as error:
+            raise SpoolError(f"{self._path}: could not read ({error.strerror})") from error
+
+    def _resume(self, epoch: str) -> int:
         size = self._file.seek(0, os.SEEK_END)
         torn = self._since_line_end(size)
         whole = size - len(torn)
@@ -138,10 +158,7 @@ class EventsFile:
         mine = os.fstat(self._file.fileno())
         if named is not None and (named.st_dev, named.st_ino) == (mine.st_dev, mine.st_ino):
             return
-        try:
-            new = self._path.open("a+b", buffering=0)
-        except OSError as error:
-            raise SpoolError(f"{self._path}: could not open anew ({error.strerror})") from error
+        new = _opened(self._path)
         self._file.close()
         self._file = new
 

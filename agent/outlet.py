@@ -1,7 +1,7 @@
 """Takes the spool's events away, in order, and lets the spool forget what is safe elsewhere."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -26,8 +26,8 @@ class Outlet:
         self._behind = False
         self._writing: asyncio.Task[None] | None = None
 
-    async def run(self) -> None:
-        """Move events for ever.
+    async def run(self, works: Callable[[], None] = lambda: None) -> None:
+        """Move events for ever; ``works`` is called each time that neither side has failed.
 
         Raises:
             SpoolError: one side failed; the next run resumes where the other side stands.
@@ -35,7 +35,9 @@ class Outlet:
         while True:
             # What comes during the write goes with the next round: to ask for it at once would be a
             # commit and a write more for a few events.
-            if await self._move() < _BATCH:
+            moved = await self._move()
+            works()
+            if moved < _BATCH:
                 await asyncio.sleep(_POLL_S)
 
     async def drain(self) -> None:

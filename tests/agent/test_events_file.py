@@ -164,6 +164,33 @@ def test_what_cannot_be_opened_is_refused(tmp_path: Path) -> None:
         EventsFile(tmp_path / "no" / "such" / "place")
 
 
+def test_a_pipe_is_refused_since_it_has_no_end_to_go_on_from(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(SpoolError, match=r"found a pipe or a terminal, .* or - for standard out"):
+        EventsFile(pipe)
+    reading, writing = os.pipe()
+    try:
+        with pytest.raises(SpoolError, match="found a pipe or a terminal"):
+            EventsFile(Path(f"/dev/fd/{writing}"))
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+def test_a_pipe_in_place_of_a_rotated_file_is_refused_and_the_next_try_works(path: Path) -> None:
+    file = EventsFile(path)
+    file.write("e1", records(1))
+    path.rename(path.with_suffix(".1"))
+    os.mkfifo(path)
+    with pytest.raises(SpoolError, match="found a pipe or a terminal"):
+        file.write("e1", records(2))
+    path.unlink()
+    file.write("e1", records(2))
+    file.close()
+    assert reopened(path) == 2
+
+
 def test_a_full_disk_is_said() -> None:
     file = EventsFile(Path("/dev/full"))
     with pytest.raises(SpoolError, match=r"/dev/full: could not write \(No space left on device\)"):
@@ -244,7 +271,7 @@ def test_a_directory_that_went_away_is_an_error_and_the_next_try_works(tmp_path:
     directory.mkdir()
     file = EventsFile(directory / "events.jsonl")
     away = directory.rename(tmp_path / "away")
-    with pytest.raises(SpoolError, match="could not open anew"):
+    with pytest.raises(SpoolError, match="found No such file or directory, allowed is"):
         file.write("e1", records(1))
     away.rename(directory)
     file.write("e1", records(1))
