@@ -14,16 +14,32 @@ def event_schema() -> dict[str, Any]:
 
     It describes the kinds that this version knows and allows further fields, and further words for
     results, stages and reasons. A reader that is to outlive this version lets kinds pass that the
-    schema does not list.
+    schema does not list. ``#/$defs/Line`` is a line of an agent's ``--events``, an event inside.
     """
     schema = _tidied(msgspec.json.schema(Event))
     for words in (Result, Stage, Reason):
         known = schema["$defs"][words.__name__]
         known["anyOf"] = [{"enum": known.pop("enum")}, {"type": "string"}]
+    schema["$defs"]["Line"] = _line()
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "mailcanary event",
         **schema,
+    }
+
+
+def _line() -> dict[str, Any]:
+    """What an agent writes with ``--events``: the event itself is spliced in as it lies there."""
+    return {
+        "title": "Line",
+        "description": "A line that an agent writes with --events: an event, and which one it is.",
+        "type": "object",
+        "properties": {
+            "epoch": {"type": "string"},
+            "seq": {"type": "integer"},
+            "event": {"$ref": "#"},
+        },
+        "required": ["epoch", "seq", "event"],
     }
 
 

@@ -33,6 +33,8 @@ def table(text: str) -> list[list[str]]:
 
 def type_text(schema: dict[str, Any]) -> str:
     """How the page writes a type: ``Hop list``, ``map of number``, ``Stage or null``."""
+    if schema.get("$ref") == "#":
+        return "any event"
     if "$ref" in schema:
         return str(schema["$ref"].removeprefix("#/$defs/"))
     if "anyOf" in schema:
@@ -71,6 +73,13 @@ def test_nothing_else_is_described() -> None:
 def test_the_envelope_is_described() -> None:
     rows = table(EVENTS_PAGE["Envelope"])
     assert [row[0].strip("`") for row in rows] == list(Envelope.__struct_fields__)
+
+
+def test_the_page_begins_with_what_a_file_of_events_holds() -> None:
+    text = (DOCS / "events.md").read_text(encoding="utf-8").partition("\n## ")[0]
+    example = re.search(r"^```json\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    assert example
+    assert list(json.loads(example[1])) == list(DEFS["Line"]["properties"])
 
 
 def test_every_documented_example_is_its_golden_event() -> None:

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from agent.events_file import line
+from agent.spool.store import Record
 from probes.contract.event_schema import event_schema
-from probes.contract.events import KINDS
+from probes.contract.events import KINDS, Tick, encode
 
 HERE = FilePath(__file__).parent
 PUBLISHED = HERE.parents[2] / "docs" / "schema" / "events.schema.json"
@@ -49,6 +51,8 @@ def fits(value: Any, schema: dict[str, Any], defs: dict[str, Any]) -> bool:
         "anyOf", "type", "enum", "properties", "required", "items", "additionalProperties",
     }  # fmt: skip
     assert set(schema) <= understood, set(schema) - understood
+    if schema.get("$ref") == "#":
+        return fits(value, event_schema(), defs)
     if "$ref" in schema:
         return fits(value, defs[schema["$ref"].removeprefix("#/$defs/")], defs)
     if "anyOf" in schema:
@@ -83,6 +87,16 @@ def test_golden_events_fit_the_schema_and_mutilated_ones_do_not(file: FilePath) 
         assert not fits(rest, schema, schema["$defs"]), name
     for name in set(kind["properties"]) - {"document"}:
         assert not fits({**event, name: [{}, 1]}, schema, schema["$defs"]), name
+
+
+def test_a_line_of_the_events_file_fits_its_schema_and_a_bare_event_does_not() -> None:
+    schema = event_schema()
+    defs, tick = schema["$defs"], Tick(at_ns=1)
+    whole = json.loads(line("k3v9x0q2", Record(7, encode(tick))))
+    assert fits(whole, defs["Line"], defs)
+    assert not fits(whole, schema, defs)
+    assert not fits(json.loads(encode(tick)), defs["Line"], defs)
+    assert not fits({**whole, "event": {"kind": "tick"}}, defs["Line"], defs)
 
 
 def type_name(kind: str) -> str:
