@@ -13,7 +13,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from collector.control.tokens import without_tokens
-from collector.web.auth import Gatekeeper, Verifier
+from collector.web.auth import GATE, Gatekeeper, Verifier
 from collector.web.bodies import BODIES, Bodies
 from collector.web.handling import (
     BODY_TIME,
@@ -82,7 +82,7 @@ def build_app(
     for key, service in known.items():
         app[key] = service
     failures = base.failures or FailureLimit(base.clock_ns)
-    gate = Gatekeeper(base.tokens, failures, base.metrics.auth_failures.inc)
+    app[GATE] = gate = Gatekeeper(base.tokens, failures, base.metrics.auth_failures.inc)
     for route in served:
         app.router.add_route(route.method, route.path, _guarded(route, gate))
     return app

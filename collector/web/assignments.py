@@ -6,7 +6,8 @@ import msgspec
 from aiohttp import web
 
 from collector.config.service import ConfigService
-from collector.web.handling import read_query
+from collector.web.auth import GATE
+from collector.web.handling import ROUTE, read_query
 from collector.web.problems import not_found
 from collector.web.route import JSON
 
@@ -37,6 +38,9 @@ async def show(request: web.Request) -> web.Response:
         raise not_found()
     etag = request.headers.get("If-None-Match", "")
     posted = await config.board.wait(agent, etag, wait_s) if etag else await config.board.get(agent)
+    if wait_s:
+        # Its token may have been revoked, or have expired, since it began to wait.
+        await request.app[GATE].admit(request, request[ROUTE])
     if posted is None:
         unchanged = web.Response(status=304, headers={"ETag": etag})
         if config.board.closed:

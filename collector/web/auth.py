@@ -66,6 +66,9 @@ class Gatekeeper:
         raise Refused(401, "a good token is needed", headers={"WWW-Authenticate": challenge})
 
 
+GATE: "web.AppKey[Gatekeeper]" = web.AppKey("gate", Gatekeeper)
+
+
 def permits(route: Route, who: Principal, path: Mapping[str, str]) -> bool:
     """Whether ``who`` may call ``route`` with the parameters in ``path``."""
     if who.kind not in route.roles:

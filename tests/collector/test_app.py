@@ -4,6 +4,7 @@ import asyncio
 import gc
 import os
 import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,30 @@ async def test_who_waits_for_a_change_is_let_go_when_it_stops(tmp_path: Path) ->
         async with await waiting as answer:
             assert answer.status == 304
             assert answer.headers["Connection"] == "close"
+
+
+@pytest.mark.parametrize("ends", ["revoked", "expired"])
+async def test_who_waits_with_a_token_that_ends_meanwhile_gets_nothing(
+    tmp_path: Path, ends: str
+) -> None:
+    async with collector(tmp_path) as (parts, client, _ann):
+        until_ns = time.time_ns() + 3 * 10**9 if ends == "expired" else None
+        info, token = await parts.tokens.create(Kind.AGENT, "sfo", who="test", expires_ns=until_ns)
+        etag = (await parts.config.board.get("sfo")).etag
+        headers = {**bearer(token.reveal()), "If-None-Match": etag}
+        url = "/api/v1/agents/sfo/assignment?wait=100"
+        waiting = asyncio.create_task(client.get(url, headers=headers))
+        await asyncio.wait({waiting}, timeout=0.3)
+        assert not waiting.done()
+        if until_ns is None:
+            await parts.tokens.revoke(info.id, who="test")
+        else:
+            await until(lambda: time.time_ns() > until_ns, "it has expired")
+        file = tmp_path / "etc" / "customers.d" / "acme.yaml"
+        write_yaml(file, customer("acme", labels={"tier": "gold"}))
+        assert await parts.config.reload()
+        async with await waiting as answer:
+            assert answer.status == 401
 
 
 async def test_what_time_it_is_goes_into_the_log(tmp_path: Path) -> None:
