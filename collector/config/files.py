@@ -100,11 +100,12 @@ def _others(files: Files) -> Files:
 ReadFiles = Callable[[], Files]
 """Reads the files as they are on the disk now; never raises for what they hold."""
 
-Signature = frozenset[tuple[str, int, int, int]]
+Signature = frozenset[tuple[str, int, int, int, int]]
 
 
 def signature(main: Path) -> Signature:
-    """Changes whenever the main file or one in ``customers.d`` is written, replaced or removed."""
+    """Changes whenever the main file or one in ``customers.d`` is written, replaced, removed or
+    made readable."""
     found = set(glance(main))
     with suppress(OSError), os.scandir(main.parent / CUSTOMERS) as entries:
         for entry in entries:
@@ -125,4 +126,6 @@ def _mark(entry: "Path | os.DirEntry[str]") -> Signature:
         stat = entry.stat()
     except OSError:
         return frozenset()
-    return frozenset({(os.fspath(entry), stat.st_mtime_ns, stat.st_size, stat.st_ino)})
+    # The change's time tells of another mode or owner, and of a content whose time was set back.
+    times = stat.st_mtime_ns, stat.st_ctime_ns
+    return frozenset({(os.fspath(entry), *times, stat.st_size, stat.st_ino)})

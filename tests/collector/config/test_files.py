@@ -1,5 +1,6 @@
 """The configuration's files: judged once, and watched so that no change escapes."""
 
+import os
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,23 @@ def test_what_is_in_force_is_not_judged_again_while_a_change_is_written() -> Non
     for _ in range(2):
         assert judge.check(old) is first
         assert judge.check(new) is second
+
+
+def test_a_mode_and_a_content_whose_time_was_set_back_are_changes(tmp_path: Path) -> None:
+    main = site_files(tmp_path)
+    for file in (main, main.parent / "customers.d" / "acme.yaml"):
+        before = file.stat()
+        seen = signature(main)
+        # The file system's clock ticks every few milliseconds.
+        while file.stat().st_ctime_ns == before.st_ctime_ns:
+            file.chmod(0o600)
+        assert signature(main) != seen
+        before = file.stat()
+        seen = signature(main)
+        while file.stat().st_ctime_ns == before.st_ctime_ns:
+            file.write_bytes(file.read_bytes().swapcase())
+            os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert signature(main) != seen
 
 
 @pytest.mark.parametrize("name", ["acme", "zorg"])
