@@ -22,6 +22,12 @@ from lab.extras import LabError
 SIGNING_KEY = "signing-key"
 
 
+class PlaceError(LabError):
+    """The lab was given a directory that it cannot use."""
+
+    exit_code = 2
+
+
 def policy(document: Mapping[str, Any]) -> dict[str, Any]:
     """The agent's policy for a lab's configuration: its secrets may go to its own mailboxes."""
     rules = [
@@ -43,7 +49,21 @@ def policy(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write(directory: Path, document: Mapping[str, Any], values: Mapping[str, str]) -> None:
-    """Write the configuration, the policy and the secrets."""
+    """Write the configuration, the policy and the secrets.
+
+    Raises:
+        PlaceError: they cannot be written there.
+    """
+    try:
+        _write(directory, document, values)
+    except OSError as error:
+        raise PlaceError(
+            f"{error.filename or directory}: found {(error.strerror or str(error)).lower()}, "
+            "allowed is a directory that can be made and written to"
+        ) from None
+
+
+def _write(directory: Path, document: Mapping[str, Any], values: Mapping[str, str]) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "mailcanary.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
     (directory / "policy.yaml").write_text(yaml.safe_dump(policy(document), sort_keys=False))
@@ -104,6 +124,8 @@ def main() -> None:
         asyncio.run(run(arguments.directory, arguments.relays))
     except KeyboardInterrupt:
         sys.exit(0)
+    except LabError as error:
+        parser.exit(error.exit_code, f"{error}\n")
 
 
 if __name__ == "__main__":

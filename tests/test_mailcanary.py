@@ -216,3 +216,19 @@ def test_the_demo_finds_just_the_relays_that_the_lab_filtered() -> None:
     assert result["other"] == {}
     assert result["time_to_see_s"] > 0
     assert set(result["late_by_relay"]) == {"relay-b2", "relay-b3"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("args", [(), ("--json",)], ids=["plain", "json"])
+def test_a_full_disk_ends_the_demo_with_one_clear_line(args: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("w") as full:
+        shown = subprocess.run(
+            [sys.executable, "-m", "mailcanary", "demo", "--duration", "15s", *args],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+    said = "standard output: found no space left on device, allowed is one that takes what is"
+    assert (shown.returncode, shown.stderr) == (1, f"{said} written\n")

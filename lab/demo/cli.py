@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Coroutine
+from contextlib import AbstractContextManager
 from typing import Annotated, Any, Protocol
 
 import typer
@@ -21,6 +22,9 @@ class ShowsDemo(Protocol):
 
     def run(self, work: Coroutine[Any, Any, Any], log_level: str) -> Any:
         """Do a work in an event loop of its own, and log from that level up."""
+
+    def to_stdout(self) -> AbstractContextManager[None]:
+        """For what prints a result: one clear error where standard output does not take it."""
 
 
 def demo(
@@ -45,15 +49,16 @@ def demo(
         story = plot(parse_duration_between(duration, MIN_DURATION_S, MAX_DURATION_S))
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--duration") from None
+    door: ShowsDemo = ctx.obj
     console = Console(stderr=as_json, quiet=as_json)
-    screen: Screen = PlainScreen(console)
+    screen: Screen = PlainScreen(console, writing=door.to_stdout)
     if console.is_terminal and not plain and not as_json:
         screen = LiveScreen(console, relays())
-    door: ShowsDemo = ctx.obj
     # From errors up: what the agent warns of is what the demo shows.
     result = door.run(Demo(story, screen).run(door.demo_agent), log_level="error")
-    if as_json:
-        sys.stdout.write(json.dumps(result) + "\n")
-    for line in closing(result):
-        console.print(line, highlight=False)
+    with door.to_stdout():
+        if as_json:
+            sys.stdout.write(json.dumps(result) + "\n")
+        for line in closing(result):
+            console.print(line, highlight=False)
     raise typer.Exit(0 if result["relays_hit"] == sorted(result["relays_filtered"]) else 1)

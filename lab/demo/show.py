@@ -1,7 +1,8 @@
 """The demo on a terminal: a live table, or plain lines where there is no terminal."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol, Self
 
 from rich import box
@@ -32,23 +33,45 @@ def sparkline(delays: list[float]) -> str:
 
 _WIDE = 106
 """Columns that the whole table takes; a narrower terminal gets the figures without the frills."""
+_NARROW = {
+    "relay": 8, "zone": 14, "state": 7, "delay": 8, "p50": 6,
+    "overdue": 7, "late": 4, "lost": 4, "reordered": 9,
+}  # fmt: skip
+"""Columns that each part of the narrower table takes, the space behind it not counted."""
+_GO_FIRST = ("zone", "delay", "p50", "reordered", "lost", "late")
+"""What a terminal has no room for goes in this order: names, states and what is overdue stay."""
 
 
-def _row(spec: RelaySpec, relay: RelayPicture, *, wide: bool) -> list[str | Text]:
+def shown_in(width: int) -> list[str]:
+    """The titles of the columns that a table in ``width`` columns has."""
+    if width >= _WIDE:
+        return list(_NARROW)
+    titles = dict(_NARROW)
+    for title in _GO_FIRST:
+        if sum(titles.values()) + len(titles) > width:
+            del titles[title]
+    return list(titles)
+
+
+def _row(spec: RelaySpec, relay: RelayPicture, *, wide: bool) -> dict[str, str | Text]:
     delays = list(relay.delays)
     middle = sorted(delays)[len(delays) // 2] if delays else None
     place = spec.labels["zone"]
-    return [
-        relay.name,
-        f"{spec.labels['provider']} {place}" if wide else place,
-        Text(relay.state, _STYLES[relay.state]),
-        sparkline(delays if wide else delays[-8:]),
-        "" if middle is None else (f"{middle * 1000:.0f} ms" if middle < 1 else f"{middle:.1f} s"),
-        str(relay.overdue or ""),
-        str(relay.late or ""),
-        str(relay.lost or ""),
-        str(relay.reordered or ""),
-    ]
+    return {
+        "relay": relay.name,
+        "zone": f"{spec.labels['provider']} {place}" if wide else place,
+        "state": Text(relay.state, _STYLES[relay.state]),
+        "delay": sparkline(delays if wide else delays[-8:]),
+        "p50": "" if middle is None else _duration(middle),
+        "overdue": str(relay.overdue or ""),
+        "late": str(relay.late or ""),
+        "lost": str(relay.lost or ""),
+        "reordered": str(relay.reordered or ""),
+    }
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
 def table(picture: Picture, specs: list[RelaySpec], width: int) -> Table:
@@ -60,18 +83,18 @@ def table(picture: Picture, specs: list[RelaySpec], width: int) -> Table:
         box=box.HEAVY_HEAD if wide else None,
         padding=(0, 1) if wide else (0, 1, 0, 0),
     )
-    for title, least in (
-        ("relay", None),
-        ("provider, zone" if wide else "zone", None),
-        ("state", 7),
-        ("delay", 24 if wide else 8),
-        ("p50", 6),
-    ):
-        shown.add_column(title, no_wrap=True, min_width=least)
-    for title in ("overdue", "late", "lost", "reordered"):
-        shown.add_column(title, justify="right", no_wrap=True)
+    titles = shown_in(width)
+    least = {"state": 7, "delay": 24 if wide else 8, "p50": 6}
+    for title in titles:
+        shown.add_column(
+            "provider, zone" if wide and title == "zone" else title,
+            no_wrap=True,
+            min_width=least.get(title),
+            justify="right" if title in ("overdue", "late", "lost", "reordered") else "left",
+        )
     for spec in specs:
-        shown.add_row(*_row(spec, picture.relays[spec.name], wide=wide))
+        row = _row(spec, picture.relays[spec.name], wide=wide)
+        shown.add_row(*(row[title] for title in titles))
     return shown
 
 
@@ -150,8 +173,14 @@ class LiveScreen:
 class PlainScreen:
     """A line for whatever happens, and one every few seconds on how things stand."""
 
-    def __init__(self, console: Console, every_s: float = 5.0) -> None:
+    def __init__(
+        self,
+        console: Console,
+        every_s: float = 5.0,
+        writing: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         self._console = console
+        self._writing = writing
         self._every_s = every_s
         self._next_s = every_s
 
@@ -163,7 +192,8 @@ class PlainScreen:
 
     def say(self, at_s: float, text: str) -> None:
         """Print the line."""
-        self._console.print(f"{at_s:5.1f} s  {text}", highlight=False, soft_wrap=True)
+        with self._writing():
+            self._console.print(f"{at_s:5.1f} s  {text}", highlight=False, soft_wrap=True)
 
     def draw(self, at_s: float, picture: Picture) -> None:
         """Print how things stand, when it is time."""

@@ -45,9 +45,9 @@ def parse_duration_between(text: str, least_s: float, most_s: float) -> float:
     if not least_s <= seconds <= most_s:
         allowed = f"{format_duration(least_s)} to {format_duration(most_s)}"
         shown = text if len(text) <= 60 else f"{text[:59]}…"
-        raise ValueError(
-            f"found {shown!r}, allowed is a duration from {allowed}, such as 30s or 5m"
-        )
+        examples = [each for each in ("30s", "5m") if least_s <= parse_duration(each) <= most_s]
+        such = f", such as {' or '.join(examples)}" if examples else ""
+        raise ValueError(f"found {shown!r}, allowed is a duration from {allowed}{such}")
     return seconds
 
 

@@ -1,6 +1,8 @@
 """The lab on its own: what it writes can be used, and it takes orders."""
 
 import argparse
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,8 @@ from agent.settings_files import load_config
 from lab.__main__ import obey, relay_count, write
 from lab.estate import Estate
 from lab.faults import OutboundFiltered
+
+ROOT = Path(__file__).parents[2]
 
 
 async def test_what_it_writes_is_a_configuration_with_its_policy(tmp_path: Path) -> None:
@@ -24,6 +28,24 @@ async def test_what_it_writes_is_a_configuration_with_its_policy(tmp_path: Path)
         ]
         grant = vault.grant(imap.secret, imap.host, imap.port)
         assert grant.secret.reveal() == estate.mailboxes["acme/inbox"].password
+
+
+@pytest.mark.parametrize("place", ["/proc/x", "file", "file/deeper"])
+def test_a_place_that_cannot_be_written_is_told_in_one_line(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").write_text("")
+    shown = subprocess.run(
+        [sys.executable, "-m", "lab", str(tmp_path / place), "--relays", "1"],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert shown.returncode == 2
+    (line,) = shown.stderr.splitlines()
+    assert line.endswith("allowed is a directory that can be made and written to")
+    assert str(tmp_path / place) in line
 
 
 async def test_it_takes_orders_and_says_what_it_cannot_do() -> None:

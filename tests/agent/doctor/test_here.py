@@ -46,6 +46,12 @@ def test_a_file_in_its_place(tmp_path: Path) -> None:
         assert "install -d" in item.advice
 
 
+def test_a_place_where_nobody_can_make_anything() -> None:
+    item = _state(Path("/proc/mailcanary"))["state directory"]
+    assert item.status is Status.FAIL
+    assert "in /proc)" in item.seen
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_directory_that_may_not_be_written(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from lab.demo.picture import Picture
-from lab.demo.show import LiveScreen, PlainScreen, closing, sparkline
+from lab.demo.show import LiveScreen, PlainScreen, closing, sparkline, table
 from lab.demo.story import relays
 
 RESULT = {
@@ -91,3 +91,18 @@ def test_the_live_table_has_a_whole_row_for_each_relay(width: int) -> None:
     assert all(text in shown for text in ("hit", "it begins", "20 ms", "111", "222", "333", "444"))
     assert all(title in shown for title in ("overdue", "late", "lost", "reordered"))
     assert "…" not in shown
+
+
+@pytest.mark.parametrize("width", [30, 40, 50, 60, 76])
+def test_on_a_small_terminal_columns_go_and_names_stay_whole(width: int) -> None:
+    out = io.StringIO()
+    specs = relays()
+    picture = Picture([spec.name for spec in specs])
+    hit = picture.relays["relay-b2"]
+    hit.hit, hit.overdue, hit.late, hit.lost, hit.reordered = True, 111, 222, 333, 444
+    hit.delays.extend([0.02] * 24)
+    Console(file=out, width=width).print(table(picture, specs, width))
+    shown = out.getvalue()
+    assert "…" not in shown
+    assert all(text in shown for text in [*picture.relays, "hit", "overdue", "111"])
+    assert max(map(len, shown.splitlines())) <= width

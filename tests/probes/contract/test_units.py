@@ -187,5 +187,21 @@ def test_an_option_s_duration_says_what_was_found_and_what_is_allowed(text: str)
     assert str(caught.value).startswith(f"found {text!r}, ")
 
 
+@pytest.mark.parametrize(
+    ("least_s", "most_s", "allowed"),
+    [
+        (15.0, 80.0, "a duration from 15s to 1m20s, such as 30s"),
+        (1.0, 3600.0, "a duration from 1s to 1h, such as 30s or 5m"),
+        (0.1, 1.0, "a duration from 100ms to 1s"),
+    ],
+)
+def test_the_examples_of_a_duration_are_allowed_ones(
+    least_s: float, most_s: float, allowed: str
+) -> None:
+    with pytest.raises(ValueError, match="allowed is") as caught:
+        parse_duration_between("1w", least_s, most_s)
+    assert str(caught.value) == f"found '1w', allowed is {allowed}"
+
+
 def test_an_option_s_duration_within_its_bounds() -> None:
     assert [parse_duration_between(text, 15.0, 80.0) for text in ("15s", "1m20s")] == [15.0, 80.0]
