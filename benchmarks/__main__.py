@@ -18,6 +18,7 @@ BENCHMARKS = {
     "schedule": "100,000 paths: send-time error and CPU",
     "growth": "collector and agents from 1 to 100,000 paths, and how soon a change is in force",
     "rollup": "events a second that the rollup counts",
+    "catch_up": "how soon an agent that was cut off for an hour has told of it",
     "ingest": "events a second into one collector process over HTTP",
     "roundtrips": "CPU and memory per canary, through Postfix and Dovecot",
     "accuracy": "observed delays against inotify, through Postfix and Dovecot",

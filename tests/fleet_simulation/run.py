@@ -1,7 +1,9 @@
 """Plays one schedule: agents, network and collector until everything is over and settled."""
 
 import asyncio
+import contextlib
 import shutil
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path as FilePath
@@ -57,6 +59,15 @@ class Fleet:
             (directory / agent).mkdir()
             paths = partial(self._paths.__getitem__, agent)
             self.sources[agent] = Source(agent, world, directory / agent, self.lines[agent], paths)
+
+    @property
+    def place(self) -> FilePath:
+        """The files of the collector in its present life."""
+        return self._place
+
+    def paths_of(self, agent: str) -> set[Path]:
+        """What the agent measures now."""
+        return self._paths[agent]
 
     def _revise(self, number: int) -> None:
         """Another configuration comes into force: more paths, and fewer too."""
@@ -129,8 +140,14 @@ class Fleet:
         await sink.caught_up.wait()
 
 
-def play(scenario: Scenario, directory: FilePath) -> Record:
-    """Play a schedule; what it leaves."""
+Beside = Callable[[Fleet], Coroutine[Any, Any, None]]
+
+
+def play(scenario: Scenario, directory: FilePath, beside: Beside | None = None) -> Record:
+    """Play a schedule; what it leaves.
+
+    ``beside`` is called with the fleet before anything happens; what it gives runs beside it.
+    """
     loop = VirtualLoop()
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         fleet: list[Fleet] = []
@@ -141,7 +158,15 @@ def play(scenario: Scenario, directory: FilePath) -> Record:
 
         async def main() -> Record:
             fleet.append(Fleet(scenario, directory, loop))
-            return await fleet[0].run()
+            if beside is None:
+                return await fleet[0].run()
+            watching = loop.create_task(beside(fleet[0]))
+            record = await fleet[0].run()
+            if not watching.done():
+                watching.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watching
+            return record
 
         with logging_to(take_log):
             return runner.run(main())

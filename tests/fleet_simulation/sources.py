@@ -4,7 +4,7 @@ import asyncio
 import random
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path as FilePath
 from typing import TypeVar
 
@@ -137,6 +137,8 @@ class Source:
         self._air: list[Intent] = []
         self._epochs = 0
         self.lives = 0
+        self.spool: FleetSpool | None = None
+        """That of the present life."""
         self.done = asyncio.Event()
 
     async def run(self) -> None:
@@ -147,11 +149,20 @@ class Source:
                 await asyncio.sleep(death.down_s)
         await self._live(None)
 
+    def fill(self, events: Sequence[Event]) -> None:
+        """Have these in the spool before the first life: of a time without a collector."""
+        spool = FleetSpool(self._directory, Mortal(self.name, self._world, None))
+        spool.store.begin()
+        for event in events:
+            spool.store.append(event, self._world.now_ns())
+        spool.store.commit()
+        spool.close()
+
     async def _live(self, death: Death | None) -> None:
         self.lives += 1
         process = Mortal(self.name, self._world, death)
         self._to.forget()
-        spool = FleetSpool(self._directory, process)
+        spool = self.spool = FleetSpool(self._directory, process)
         self._epochs += 1
         self._world.alias(spool.epoch, f"{self.name}-{self._epochs}")
         process.start(self._write(spool))

@@ -43,6 +43,8 @@ class Line:
         self._rng = random.Random(f"{world.scenario.seed} line {agent}")  # noqa: S311 - repeats
         self._not_before_s = 0.0
         self._last: Answer | None = None
+        self.takes_s = 0.0
+        """By how much longer than usual each request takes."""
         self.asked_s: list[float] = []
         self.under_way: set[asyncio.Task[Answer]] = set()
 
@@ -91,7 +93,7 @@ class Line:
     async def _carry(self, body: bytes) -> Answer:
         """Take a request there and its answer back, whatever becomes of who asked."""
         rng, what = self._rng, self._world.spell(f"net-{self._agent}")
-        await asyncio.sleep(rng.uniform(0.0005, 0.03))
+        await asyncio.sleep(self.takes_s + rng.uniform(0.0005, 0.03))
         if what == "refused":
             raise ConnectionRefusedError(111, "Connection refused")
         if what == "lost":
