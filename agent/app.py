@@ -124,6 +124,8 @@ def stopping(
     for number in numbers[:2]:
         loop.add_signal_handler(number, on_signal, number)
     loop.add_signal_handler(signal.SIGHUP, log.info, "SIGHUP: nothing to do")
+    # The front door has the kernel keep one that comes before.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
     try:
         yield
     finally:

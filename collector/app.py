@@ -3,11 +3,9 @@
 import asyncio
 import contextlib
 import gc
-import os
-import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +19,7 @@ from collector.control.upkeep import keep_up
 from collector.ingest.metrics import IngestCollector
 from collector.log.engine import Log, LogError, Retention
 from collector.settings import CollectorSettings, MetricsAccess
+from collector.told import Told, heeding
 from collector.web import agents, assignments, audit, customers, events, series, tokens
 from collector.web.app import WebServices, build_app
 from collector.web.fleet_metrics import FleetCollector
@@ -267,33 +266,6 @@ async def _trim(parts: Parts) -> None:
         await asyncio.sleep(TRIM_S)
 
 
-@contextlib.contextmanager
-def signals(stop: asyncio.Event, reload: Callable[[], Awaitable[Any]]) -> Iterator[None]:
-    """SIGTERM and SIGINT stop in order, a second one at once; SIGHUP reads everything again."""
-    loop = asyncio.get_running_loop()
-    reloading: set[asyncio.Future[Any]] = set()
-
-    def on_stop(number: int) -> None:
-        if stop.is_set():
-            os._exit(128 + number)
-        log.info("stopping", signal=signal.Signals(number).name)
-        stop.set()
-
-    def on_reload() -> None:
-        task = asyncio.ensure_future(reload())
-        reloading.add(task)
-        task.add_done_callback(reloading.discard)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_stop, number)
-    loop.add_signal_handler(signal.SIGHUP, on_reload)
-    try:
-        yield
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            loop.remove_signal_handler(number)
-
-
 def spare(config: ConfigService) -> None:
     """Let Python's garbage collector look no more at what is there now, nor at what comes into
     force.
@@ -326,19 +298,22 @@ async def run(settings: CollectorSettings, read: ReadFiles, version: str) -> Non
     # The log's thread asks for the interpreter with every commit: at the usual 5 ms, a busy loop
     # would make each commit wait longer than its fsync takes.
     sys.setswitchinterval(_SWITCH_S)
-    stop = asyncio.Event()
-    async with running(settings, read, version) as (parts, server):
-        spare(parts.config)
 
-        async def reload() -> None:
-            log.info("SIGHUP: reading the configuration and the certificate again")
-            await parts.config.reload()
-            try:
-                if server.tls is not None:
-                    server.tls.reload()
-            except MailcanaryError as error:
-                # A bare error: the trace of a file that is not there says nothing.
-                log.error("the certificate in use stays", error=str(error))  # noqa: TRY400
+    async def work(told: Told) -> None:
+        async with running(settings, read, version) as (parts, server):
+            spare(parts.config)
 
-        with signals(stop, reload):
-            await stop.wait()
+            async def reload() -> None:
+                log.info("SIGHUP: reading the configuration and the certificate again")
+                await parts.config.reload()
+                try:
+                    if server.tls is not None:
+                        server.tls.reload()
+                except MailcanaryError as error:
+                    # A bare error: the trace of a file that is not there says nothing.
+                    log.error("the certificate in use stays", error=str(error))  # noqa: TRY400
+
+            told.serves(reload)
+            await told.stop.wait()
+
+    await heeding(work)

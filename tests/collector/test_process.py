@@ -7,7 +7,7 @@ import subprocess
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 import trustme
@@ -53,6 +53,37 @@ def test_sighup_and_changed_files_are_seen(collector: RunningCollector, tmp_path
     collector.program.wait_for(lambda: "new" in _customers(collector, token), "the new customer")
     write_yaml(tmp_path / "etc" / "customers.d" / "next.yaml", customer("next"))
     collector.program.wait_for(lambda: "next" in _customers(collector, token), "the next one")
+
+
+def _starting(directory: Path) -> tuple[RunningCollector, IO[str]]:
+    """A collector that starts, and waits for its settings to be written to what is given."""
+    settings = directory / "collector.yaml"
+    os.mkfifo(settings)
+    collector = RunningCollector(directory, site_files(directory), settings=settings)
+    collector.program.start()
+    return collector, settings.open("w")
+
+
+def test_a_sighup_while_it_starts_is_answered_once_it_serves(tmp_path: Path) -> None:
+    collector, settings = _starting(tmp_path)
+    with settings:
+        os.kill(collector.program.pid, signal.SIGHUP)
+        settings.write("version: 1\n")
+    try:
+        collector.program.wait_for(
+            lambda: "SIGHUP: reading the configuration" in collector.log.read_text(), "it is read"
+        )
+    finally:
+        code = collector.program.stop()
+    assert code == 0
+    assert "Traceback" not in collector.log.read_text()
+
+
+def test_a_sigterm_while_it_starts_stops_it_in_order(tmp_path: Path) -> None:
+    collector, settings = _starting(tmp_path)
+    with settings:
+        assert collector.program.stop() == 0
+    assert collector.log.read_text() == ""
 
 
 def test_it_goes_on_after_kill_9_with_what_it_knew(

@@ -68,6 +68,7 @@ UNITS = [
             "StateDirectory": "mailcanary-collector",
             "UMask": "0077",
             "ExecReload": "kill -HUP $MAINPID",
+            "RestartForceExitStatus": "SIGHUP",
             # It ends the rollup's process itself, in order; only what is left is killed.
             "KillMode": "mixed",
             "ReadWritePaths": "-/etc/mailcanary-collector/customers.d",
