@@ -39,6 +39,8 @@ T = TypeVar("T")
 __version__ = "0.1.0"
 
 _NAGIOS_UNKNOWN = 3
+_SERVICES = ("collector", "run", "agent")
+"""Commands that run until they are told to stop."""
 _HELP = {"help_option_names": ["--help", "-h"]}
 
 
@@ -290,15 +292,15 @@ class FrontDoor:
 
 
 async def _both(settings: "CollectorSettings", agent: str, hire: "Hire") -> None:
-    import asyncio
-
     from agent.remote_app import work_for
-    from collector.app import signals
+    from collector.told import Told, heeding
 
-    stop = asyncio.Event()
-    async with _employing(settings, agent, hire) as (parts, job):
-        with signals(stop, parts.config.reload):
-            await work_for(job, stop)
+    async def work(told: Told) -> None:
+        async with _employing(settings, agent, hire) as (parts, job):
+            told.serves(parts.config.reload)
+            await work_for(job, told.stop)
+
+    await heeding(work)
 
 
 @contextlib.asynccontextmanager
@@ -329,6 +331,8 @@ def main(args: list[str] | None = None) -> Any:
 
     _open_standard_files()
     given = sys.argv[1:] if args is None else args
+    if args is None and given and given[0] in _SERVICES:
+        _keep_signals(given[0])
     if "--nagios" in given:
         _as_plugin(given)
     try:
@@ -336,6 +340,19 @@ def main(args: list[str] | None = None) -> Any:
     except MailcanaryError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(error.exit_code)
+
+
+def _keep_signals(service: str) -> None:
+    """Have the kernel keep a SIGHUP, which would end the process, until the service heeds it.
+
+    A SIGTERM before a collector has anything to stop ends it in order. An agent opens its spool
+    before it heeds one: there it ends the process as it is, which loses nothing.
+    """
+    import signal
+
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    if service != "agent":
+        signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
 
 
 def _open_standard_files() -> None:
