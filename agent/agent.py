@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 
 from agent.air import Air
-from agent.assignment import Assignment, AssignmentError
+from agent.assignment import Assignment
 from agent.caps import Caps, for_relays
 from agent.clock import Clock, WallGuard
 from agent.events_file import EventsOut
@@ -86,18 +86,6 @@ def _write_beat(beat: Heartbeat, walls: bytes, store: Store) -> None:
 def _end(waiting: asyncio.Future[None] | None) -> None:
     if waiting is not None and not waiting.done():
         waiting.set_result(None)
-
-
-def _check(assignment: Assignment, agent: str) -> None:
-    if assignment.agent != agent:
-        raise AssignmentError(f"assignment: found agent {assignment.agent}, allowed is {agent}")
-    for plan in assignment.paths:
-        path = plan.path
-        if path.relay not in assignment.relays or path.mailbox not in assignment.mailboxes:
-            raise AssignmentError(
-                f"assignment: {path}: found a path whose relay or mailbox is missing, allowed are "
-                "paths with both"
-            )
 
 
 class Agent:
@@ -216,7 +204,7 @@ class Agent:
 
         Whatever is raised, the assignment before stays wholly in force.
         """
-        _check(assignment, self._assignment.agent)
+        assignment.check_for(self._assignment.agent)
         caps = self._limits.caps or for_relays(assignment.routes)
         schedule = self._schedule
         if schedule is not None:

@@ -63,6 +63,21 @@ class Assignment:
         """The mailbox in which the agent's bounces come home."""
         return self.sender.bounces
 
+    def check_for(self, agent: str) -> None:
+        """See that it is whole, and meant for that agent.
+
+        Raises:
+            AssignmentError: it is not.
+        """
+        if self.agent != agent:
+            raise AssignmentError(f"assignment: found agent {self.agent}, allowed is {agent}")
+        for path in (one.path for one in self.paths):
+            if path.relay not in self.relays or path.mailbox not in self.mailboxes:
+                raise AssignmentError(
+                    f"assignment: {path}: found a path whose relay or mailbox is missing, allowed "
+                    "are paths with both"
+                )
+
 
 def _mailboxes(customers: tuple[Customer, ...]) -> Iterator[tuple[str, Mailbox]]:
     for customer in customers:
