@@ -50,30 +50,42 @@ _SWITCH_S = 0.0005
 
 class Standing:
     """How the log stood when last looked at, and how its consumers do: health must wait for no
-    disk."""
+    disk.
 
-    def __init__(self, consumers: "Sequence[ConsumerProcess]" = ()) -> None:
-        self.log: LogFigures | None = None
+    ``problem`` says why the log takes nothing, ``None`` when it does: that is as it is now.
+    """
+
+    def __init__(
+        self,
+        consumers: "Sequence[ConsumerProcess]" = (),
+        problem: Callable[[], str | None] = lambda: None,
+    ) -> None:
+        self._looked: LogFigures | None = None
         self._consumers = consumers
-        self.trouble: str | None = None
+        self._problem = problem
+
+    @property
+    def log(self) -> LogFigures | None:
+        """What was found when it was last looked at, and whether the last write succeeded."""
+        if self._looked is None:
+            return None
+        return replace(self._looked, up=self._problem() is None)
+
+    def looked(self, found: LogFigures) -> None:
+        """Take up what was found."""
+        self._looked = found
 
     @property
     def consumers(self) -> "list[ConsumerStatus]":
         """How each consumer fares now."""
         return [one.status() for one in self._consumers]
 
-    def write_failed(self, error: str | None) -> None:
-        """Why the log takes nothing, or ``None`` when it does: told also when no look succeeds."""
-        self.trouble = error
-        if self.log is not None:
-            self.log = replace(self.log, up=error is None)
-
     def of_log(self) -> Finding:
         """The log for the collector's health."""
-        trouble, damaged = self.trouble, 0
+        trouble, looked, damaged = self._problem(), self._looked, 0
         detail: dict[str, Any] = {}
-        if self.log is not None:
-            bounds, damaged = self.log.bounds, len(self.log.health.damaged)
+        if looked is not None:
+            bounds, damaged = looked.bounds, len(looked.health.damaged)
             detail = {
                 "first": bounds.first,
                 "last": bounds.last,
@@ -84,8 +96,8 @@ class Standing:
         problems = [] if trouble is None else [trouble]
         if damaged:
             problems.append(f"{damaged} damaged segments were set aside; see docs/log.md")
-        if self.log is not None and self.log.health.journal_problem is not None:
-            problems.append(self.log.health.journal_problem)
+        if looked is not None and looked.health.journal_problem is not None:
+            problems.append(looked.health.journal_problem)
         return Finding(ok=trouble is None, problems=problems, detail=detail)
 
     def of_consumers(self) -> Finding:
@@ -180,7 +192,8 @@ async def running(
         MailcanaryError: as :func:`collector.assembly.assembled` and ``serving`` say.
     """
     async with assembled(settings, read) as parts:
-        standing, stop = Standing(parts.consumers), asyncio.Event()
+        standing, stop = Standing(parts.consumers, lambda: parts.log.problem), asyncio.Event()
+        _tell_if_open(Path(settings.state))
         app = build_app(web_services(parts, standing, version), services(parts))
         async with serving(app, options or server_options(settings)) as server:
             works = [
@@ -226,6 +239,17 @@ async def following(source: Log, take: Callable[[Event | Unknown], object]) -> A
         await catch_up()
 
 
+def _tell_if_open(state: Path) -> None:
+    """Tell when others have access to the state: it holds who the customers are, all that was
+    measured, and what tokens are recognised by."""
+    mode = state.stat().st_mode & 0o777
+    if mode & 0o077:
+        log.warning(
+            "others have access to the state directory",
+            found=f"{state}: found mode {mode:04o}, allowed is 0700 (chmod go= does it)",
+        )
+
+
 async def _supervise(name: str, work: Callable[[], Awaitable[None]]) -> None:
     """Run a work for ever; a fault of our own in it is logged and costs five seconds."""
     while True:
@@ -240,21 +264,24 @@ async def _supervise(name: str, work: Callable[[], Awaitable[None]]) -> None:
 
 async def _tick(parts: Parts, standing: Standing) -> None:
     """Write down what time it is, and look how the log stands."""
+    told = False
     while True:
         try:
             await parts.own.append(Tick(at_ns=time.time_ns()))
         except LogError as error:
-            if standing.trouble is None:
+            if not told:
                 log.error("the log takes nothing", error=str(error))  # noqa: TRY400 - no bug of ours
-            standing.write_failed(str(error))
+            told = True
         else:
-            standing.write_failed(None)
-        standing.log = LogFigures(
-            looked_ns=time.time_ns(),
-            up=standing.trouble is None,
-            bounds=await parts.log.bounds(),
-            health=parts.log.health(),
-            missing=missing_by_source(await parts.log.marks()),
+            told = False
+        standing.looked(
+            LogFigures(
+                looked_ns=time.time_ns(),
+                up=parts.log.problem is None,
+                bounds=await parts.log.bounds(),
+                health=parts.log.health(),
+                missing=missing_by_source(await parts.log.marks()),
+            )
         )
         await asyncio.sleep(TICK_S)
 

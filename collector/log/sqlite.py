@@ -175,6 +175,11 @@ class SqliteLog:
 
         await self.run(repair_now)
 
+    @property
+    def problem(self) -> str | None:
+        """Why the last write failed; ``None`` when it did not. Reads no disk."""
+        return self._problem
+
     def health(self) -> LogHealth:
         """How the log fares; reads a directory and no file."""
         damaged = files.list_damaged(self._store.directory)

@@ -56,7 +56,9 @@ class Looked(Protocol):
     """What the collector keeps of its last look at the log, ``None`` before the first, and how the
     consumers do now."""
 
-    log: LogFigures | None
+    @property
+    def log(self) -> LogFigures | None:
+        """What was found of the log."""
 
     @property
     def consumers(self) -> list[ConsumerStatus]:

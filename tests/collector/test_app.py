@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from collector.app import Standing, run, server_options, spare, web_services
 from collector.assembly import room_of
@@ -23,8 +24,10 @@ from collector.web.health import Finding
 from collector.web.part_metrics import LogFigures
 from collector.web.server import ServerOptions
 from probes.contract.errors import ConfigError
+from probes.contract.wire import BATCH_TYPE
 from tests.collector.config.services import customer, read_files, site_files, write_yaml
 from tests.collector.consuming.life import read_all, until
+from tests.collector.ingest.made import lines, packed
 from tests.collector.inside import collector, settings_of
 from tests.collector.web.servers import bearer
 
@@ -191,27 +194,64 @@ async def test_metrics_are_there_for_operators(tmp_path: Path) -> None:
 
 
 def test_a_log_that_takes_nothing_shows_in_health_and_metrics_before_the_next_look() -> None:
-    standing = Standing()
-    standing.log = LogFigures(
-        looked_ns=1,
-        up=True,
-        bounds=Bounds(1, 9, 4096, 1, 0, 1),
-        health=LogHealth(None, 1, 9, 0, ("log/1.sqlite3.damaged-1",), 9, "a reader holds on"),
-        missing={},
+    trouble: str | None = None
+    standing = Standing(problem=lambda: trouble)
+    standing.looked(
+        LogFigures(
+            looked_ns=1,
+            up=True,
+            bounds=Bounds(1, 9, 4096, 1, 0, 1),
+            health=LogHealth(None, 1, 9, 0, ("log/1.sqlite3.damaged-1",), 9, "a reader holds on"),
+            missing={},
+        )
     )
 
     def shown() -> tuple[bool, Finding]:
         assert standing.log is not None
         return standing.log.up, standing.of_log()
 
-    standing.write_failed("the disk is full")
+    trouble = "the disk is full"
     up, found = shown()
     assert (up, found.ok, found.problems[0]) == (False, False, "the disk is full")
     assert found.problems[1].startswith("1 damaged segments were set aside")
     assert found.problems[2] == "a reader holds on"
-    standing.write_failed(None)
+    trouble = None
     up, found = shown()
     assert (up, found.ok) == (True, True)
+
+
+async def test_a_log_that_failed_with_a_batch_is_told_at_once(tmp_path: Path) -> None:
+    async with collector(tmp_path) as (parts, client, ann):
+        await parts.log.wait_past(1)
+
+        def fill(store: Any) -> None:
+            # SQLite's own bound on the file's size gives the same error as a full disk.
+            pages = store._active.execute("PRAGMA page_count").fetchone()[0]
+            store._active.execute(f"PRAGMA max_page_count={pages}")
+
+        await parts.log.run(fill)
+        _, token = await parts.tokens.create(Kind.AGENT, "sfo", who="test")
+        headers = {**bearer(token.reveal()), "Content-Type": BATCH_TYPE, "Content-Encoding": "gzip"}
+        batch = packed(lines(1, 5000))
+        async with client.post("/api/v1/events", data=batch, headers=headers) as answer:
+            assert answer.status == 503, await answer.text()
+        async with client.get("/api/v1/health", headers=ann) as answer:
+            assert not (await answer.json())["parts"]["log"]["ok"]
+        async with client.get("/metrics", headers=ann) as answer:
+            assert "mailcanary_collector_log_up 0.0" in await answer.text()
+
+
+async def test_a_state_that_others_can_read_is_told(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    for mode, told in ((0o755, 1), (0o700, 0)):
+        state.mkdir(exist_ok=True)
+        state.chmod(mode)
+        with capture_logs() as lines:
+            async with collector(tmp_path):
+                pass
+        found = [one["found"] for one in lines if "others have access" in one["event"]]
+        assert len(found) == told
+        assert all("found mode 0755, allowed is 0700" in one for one in found)
 
 
 async def test_a_first_start_with_a_bad_configuration_is_an_error(tmp_path: Path) -> None:
