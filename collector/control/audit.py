@@ -1,15 +1,18 @@
 """The audit trail: who did what and when, and what it changed. It only ever grows."""
 
 import difflib
+import hashlib
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
 
 from collector.control.store import ControlStore
 
-MAX_DIFF_CHARS = 256 << 10
-"""A longer diff is cut, and says so."""
+MAX_DIFF_BYTES = 64 << 10
+"""A longer diff is cut, since the trail is never shortened, and says so."""
+MAX_COMPARED = 4_000_000
+"""Pairs of lines that are compared, about a second's work; longer texts are told whole."""
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,18 +30,48 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def unified_diff(before: str, after: str, name: str) -> str:
-    """How ``before`` became ``after``; an empty text stands for something that is not there."""
-    lines = difflib.unified_diff(
-        before.splitlines(keepends=True),
-        after.splitlines(keepends=True),
-        name if before else "/dev/null",
-        name if after else "/dev/null",
-    )
+    """How ``before`` became ``after``; an empty text stands for something that is not there.
+
+    Of a diff of more than :data:`MAX_DIFF_BYTES` the rest is left out. Its last line then tells how
+    much, and the SHA-256 of both texts, so that a copy of either can be held to the trail.
+    """
+    old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
+    names = (name if before else "/dev/null", name if after else "/dev/null")
+    if len(old) * len(new) <= MAX_COMPARED:
+        lines = difflib.unified_diff(old, new, *names)
+    else:
+        lines = _replaced(old, new, *names)
     text = "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
-    if len(text) > MAX_DIFF_CHARS:
-        cut = len(text) - MAX_DIFF_CHARS
-        return f"{text[:MAX_DIFF_CHARS]}\n... and {cut} characters more\n"
-    return text
+    data = text.encode(errors="replace")
+    if len(data) <= MAX_DIFF_BYTES:
+        return text
+    kept = data[:MAX_DIFF_BYTES].decode(errors="ignore")
+    return (
+        f"{kept}\n... and {len(text) - len(kept)} characters more; "
+        f"SHA-256 before {_hash(before)}, after {_hash(after)}\n"
+    )
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="replace")).hexdigest() if text else "(nothing)"
+
+
+def _replaced(old: list[str], new: list[str], before: str, after: str) -> Iterator[str]:
+    """A diff in which all between the first and the last line that differ is replaced.
+
+    The best one takes time with the product of the lines, for texts that are made so.
+    """
+    least = min(len(old), len(new))
+    head = next((at for at in range(least) if old[at] != new[at]), least)
+    rest = least - head
+    tail = next((at for at in range(rest) if old[-1 - at] != new[-1 - at]), rest)
+    gone, come = old[head : len(old) - tail], new[head : len(new) - tail]
+    if gone or come:
+        yield f"--- {before}\n"
+        yield f"+++ {after}\n"
+        yield f"@@ -{head + 1},{len(gone)} +{head + 1},{len(come)} @@\n"
+    yield from (f"-{line}" for line in gone)
+    yield from (f"+{line}" for line in come)
 
 
 def write_entry(
