@@ -12,6 +12,7 @@ from collector.config.files import ReadFiles
 from collector.config.hosts import HostPolicy
 from collector.config.revisions import Revisions
 from collector.config.service import ConfigService
+from collector.config.turns import Turns
 from collector.consuming.child import CONSUMERS
 from collector.consuming.process import ConsumerProcess
 from collector.control.agents import AgentRegistry
@@ -82,7 +83,13 @@ async def assembled(
             log=log,
             own=own,
             config=config,
-            customers=Customers(config, files, audit, HostPolicy(settings.customer_hosts)),
+            customers=Customers(
+                config,
+                files,
+                audit,
+                HostPolicy(settings.customer_hosts),
+                Turns(settings.limits.customer_changes_per_hour),
+            ),
             agents=agents,
             tokens=Tokens(store, clock_ns),
             audit=audit,

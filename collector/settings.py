@@ -97,6 +97,9 @@ class Limits(Model):
     """Spools that one agent may begin; batches of more are answered with 429."""
     epochs: Count = 1000
     """Of one agent that the log ever knows; batches of more are answered with 429."""
+    customer_changes_per_hour: Count = 60
+    """Changes of its own that one customer's tokens may make, ten of them at once; more are
+    answered with 429."""
     failures_per_minute: Count = 10
     """Requests without a good token from one address; more are answered with 429."""
 

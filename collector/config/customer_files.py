@@ -8,18 +8,40 @@ from typing import Any
 
 import yaml
 
-from probes.contract.config.source import CUSTOMERS
+from probes.contract.config.source import CUSTOMERS, Source, text_of
+from probes.contract.errors import ConfigError, Problem
+
+MAX_BYTES = 64 << 20
+"""A larger file is a mistake; the same bound as that of ``mailcanary check``."""
 
 _HEAD = "# Written by the collector's API, which keeps no comments.\n"
 
 
 @dataclass(frozen=True, slots=True)
 class CustomerFile:
-    """One file as it is on the disk. ``etag`` is quoted (RFC 9110 section 8.8.3)."""
+    """One file as it is on the disk. ``etag`` is quoted (RFC 9110 section 8.8.3).
+
+    ``unreadable`` says why it holds no text; ``text`` is then what could be made of its bytes.
+    """
 
     path: Path
     text: str
     etag: str
+    unreadable: Problem | None = None
+
+    @classmethod
+    def of(cls, path: Path, data: bytes) -> "CustomerFile":
+        """The file of those bytes, whatever they are."""
+        try:
+            return cls(path, text_of(str(path), data, MAX_BYTES), etag_of(data))
+        except ConfigError as error:
+            text = data[:MAX_BYTES].decode(errors="replace")
+            return cls(path, text, etag_of(data), error.problems[0])
+
+    @property
+    def source(self) -> Source:
+        """The file as checks take it."""
+        return Source(str(self.path), self.text, "customer", self.unreadable)
 
 
 def etag_of(data: bytes) -> str:
@@ -33,7 +55,11 @@ def to_yaml(document: dict[str, Any]) -> str:
 
 
 class CustomerFiles:
-    """The directory of customers' files. Not thread-safe."""
+    """The directory of customers' files.
+
+    Files may be looked for from several threads, and while one is written: each is replaced whole.
+    Only one thing at a time may be written.
+    """
 
     def __init__(self, main: Path) -> None:
         self.directory = main.parent / CUSTOMERS
@@ -41,17 +67,20 @@ class CustomerFiles:
         self._names: dict[Path, tuple[tuple[int, int, int], str | None]] = {}
 
     def find(self, name: str) -> CustomerFile | None:
-        """The file that holds the customer of that name.
+        """The file that holds the customer of that name; one called after it that is too broken
+        to tell any name is taken for it, so that it can be replaced.
 
         Raises:
             OSError: it cannot be read.
-            UnicodeDecodeError: it is no text.
         """
+        place = self.place(name)
+        nameless = False
         for path in self._files():
-            if self._name(path) == name:
-                data = path.read_bytes()
-                return CustomerFile(path, data.decode(), etag_of(data))
-        return None
+            found = self._name(path)
+            if found == name:
+                return _read(path)
+            nameless = nameless or (found is None and path == place)
+        return _read(place) if nameless else None
 
     def place(self, name: str) -> Path:
         """Where the file of a new customer goes."""
@@ -113,6 +142,14 @@ class CustomerFiles:
         except OSError:
             return None
         return known[1]
+
+
+def _read(path: Path) -> CustomerFile | None:
+    try:
+        with path.open("rb") as stream:
+            return CustomerFile.of(path, stream.read(MAX_BYTES + 1))
+    except FileNotFoundError:  # it was removed since it was found
+        return None
 
 
 def _name_in(data: bytes) -> str | None:

@@ -1,16 +1,15 @@
 """Customers managed over HTTP: the file in ``customers.d`` stays the one source of truth."""
 
 import asyncio
-import re
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import yaml
-
 from collector.config.customer_files import CustomerFile, CustomerFiles, to_yaml
 from collector.config.hosts import HostPolicy, refused_hosts
 from collector.config.service import ConfigService
+from collector.config.shown import BrokenError, shown
+from collector.config.turns import Turns
 from collector.control.audit import Audit, unified_diff
 from collector.control.principal import Kind, Principal
 from probes.contract.config.models import Customer
@@ -79,15 +78,27 @@ class Changed:
 
 
 class Customers:
-    """Reads and changes customers. One change at a time; used from one event loop."""
+    """Reads and changes customers. Used from one event loop.
+
+    One change at a time is made; what is only read or judged waits for none. ``turns`` bounds what
+    one customer may ask.
+    """
 
     def __init__(
-        self, config: ConfigService, files: CustomerFiles, audit: Audit, policy: HostPolicy
+        self,
+        config: ConfigService,
+        files: CustomerFiles,
+        audit: Audit,
+        policy: HostPolicy,
+        turns: Turns | None = None,
     ) -> None:
         self._config = config
         self._files = files
         self._audit = audit
         self._policy = policy
+        self._turns = turns or Turns()
+        # Customers' checks one after the other: many of them leave room for all else.
+        self._judging = asyncio.Lock()
         self._one = asyncio.Lock()
 
     def names(self) -> list[str]:
@@ -99,13 +110,16 @@ class Customers:
 
         Raises:
             NoCustomerError: there is none.
-            RefusedError: its file is broken.
+            BrokenError: its file cannot be shown.
         """
-        async with self._one:
-            file = await asyncio.to_thread(self._files.find, name)
+        file = await self._find(name)
         if file is not None:
-            return Found(_parse(file), file.etag, file.path.name)
+            document = await asyncio.to_thread(shown, file)
+            return Found(document, file.etag, file.path.name)
         return Found(customer_document(self._in_force(name)), None, None)
+
+    async def _find(self, name: str) -> CustomerFile | None:
+        return await asyncio.to_thread(self._files.find, name)
 
     def _in_force(self, name: str) -> Customer:
         for customer in self._config.in_force.config.customers:
@@ -118,13 +132,17 @@ class Customers:
 
         Raises:
             NoCustomerError: no customer can have that name.
+            TooOftenError: this customer has a check or change under way.
         """
         if not is_name(name):
             raise NoCustomerError(f"customer {name!r}: there is none")
-        async with self._one:
-            file = await asyncio.to_thread(self._files.find, name)
+        return await _whatever_becomes_of_the_caller(self._check(who, name, document))
+
+    async def _check(self, who: Principal, name: str, document: Document) -> list[str]:
+        with self._turns.one(who):
+            file = await self._find(name)
             try:
-                await self._judge(who, name, document, file)
+                await self._judge_in_turn(who, name, document, file)
             except RefusedError as error:
                 return error.errors
         return []
@@ -135,7 +153,8 @@ class Customers:
         ``etag`` is that of the version that is replaced; ``None`` for a new customer.
 
         Raises:
-            NoCustomerError, NotEditableError, StaleError, RefusedError: nothing was written.
+            NoCustomerError, NotEditableError, StaleError, RefusedError, TooOftenError: nothing was
+                written.
             UnwritableError, ControlError: the file, or the audit trail, cannot be written.
         """
         return await _whatever_becomes_of_the_caller(self._put(who, name, document, etag))
@@ -143,20 +162,36 @@ class Customers:
     async def _put(
         self, who: Principal, name: str, document: Document, etag: str | None
     ) -> Changed:
-        async with self._one:
-            file = await asyncio.to_thread(self._files.find, name)
+        with self._turns.one(who):
+            self._turns.may_change(who)
+            file = await self._find(name)
             self._must_be(name, file, etag)
             if file is None and who.kind is not Kind.OPERATOR:
                 raise RefusedError(["only an operator creates customers"], forbidden=True)
-            text = await self._judge(who, name, document, file)
-            path = self._files.place(name) if file is None else file.path
-            if file is None and path.exists():
-                raise NotEditableError(f"{path.name}: there is such a file, of another customer")
-            diff = unified_diff("" if file is None else file.text, text, path.name)
-            verb = "create" if file is None else "replace"
-            deed = _Deed(who.signature, verb, name, diff)
-            written, in_force = await self._carry_out(deed, lambda: self._files.write(path, text))
-            return Changed(Found(_parse(written), written.etag, path.name), file is None, in_force)
+            # What cannot come into force holds up no other change. What can is judged again when
+            # it is its turn, for which the answer is known unless a file has changed.
+            await self._judge_in_turn(who, name, document, file)
+            async with self._one:
+                return await self._replace(who, name, document, etag)
+
+    async def _replace(
+        self, who: Principal, name: str, document: Document, etag: str | None
+    ) -> Changed:
+        file = await self._find(name)
+        self._must_be(name, file, etag)
+        if file is None and who.kind is not Kind.OPERATOR:
+            raise NoCustomerError(f"customer {name}: there is none")
+        text = await self._judge(who, name, document, file)
+        path = self._files.place(name) if file is None else file.path
+        if file is None and path.exists():
+            raise NotEditableError(f"{path.name}: there is such a file, of another customer")
+        before = "" if file is None else file.text
+        diff = await asyncio.to_thread(unified_diff, before, text, path.name)
+        deed = _Deed(who.signature, "create" if file is None else "replace", name, diff)
+        self._turns.changed(who)
+        written, in_force = await self._carry_out(deed, lambda: self._files.write(path, text))
+        put = await asyncio.to_thread(shown, written)
+        return Changed(Found(put, written.etag, path.name), file is None, in_force)
 
     async def delete(self, who: Principal, name: str, etag: str | None) -> None:
         """Remove a customer.
@@ -169,7 +204,7 @@ class Customers:
 
     async def _delete(self, who: Principal, name: str, etag: str | None) -> None:
         async with self._one:
-            file = await asyncio.to_thread(self._files.find, name)
+            file = await self._find(name)
             self._must_be(name, file, etag or "")
             if file is None:
                 raise NoCustomerError(f"customer {name}: there is none")
@@ -178,7 +213,8 @@ class Customers:
             checked = await self._config.judge(files)
             if checked.problems:
                 raise RefusedError([str(problem) for problem in checked.problems])
-            deed = _Deed(who.signature, "delete", name, unified_diff(file.text, "", path.name))
+            diff = await asyncio.to_thread(unified_diff, file.text, "", path.name)
+            deed = _Deed(who.signature, "delete", name, diff)
             await self._carry_out(deed, lambda: self._files.remove(path))
 
     async def _carry_out(self, deed: "_Deed", change: Callable[[], T]) -> tuple[T, bool]:
@@ -206,6 +242,15 @@ class Customers:
         elif etag not in (file.etag, "*"):
             raise StaleError(f"customer {name} has changed: it is now {file.etag}")
 
+    async def _judge_in_turn(
+        self, who: Principal, name: str, document: Document, file: CustomerFile | None
+    ) -> None:
+        if who.kind is Kind.OPERATOR:
+            await self._judge(who, name, document, file)
+            return
+        async with self._judging:
+            await self._judge(who, name, document, file)
+
     async def _judge(
         self, who: Principal, name: str, document: Document, file: CustomerFile | None
     ) -> str:
@@ -218,8 +263,8 @@ class Customers:
             raise RefusedError([f"name: found {document['name']!r}, allowed is {name}"])
         whole = {"name": name, **document}
         if who.kind is not Kind.OPERATOR:
-            whole = _with_quota(whole, None if file is None else _parse(file))
-        text = to_yaml(whole)
+            whole = _with_quota(whole, await self._quota(name, file))
+        text = await asyncio.to_thread(_text, whole)
         if len(text) > MAX_TEXT:
             raise RefusedError([f"found {len(text)} characters, allowed is at most {MAX_TEXT}"])
         mine = str(self._files.place(name) if file is None else file.path)
@@ -236,6 +281,24 @@ class Customers:
                 raise RefusedError(refused, forbidden=True)
         return text
 
+    async def _quota(self, name: str, file: CustomerFile | None) -> object:
+        """The quota that an operator gave: as the file has it; when it is broken, as in force.
+
+        Raises:
+            RefusedError: nobody can tell.
+        """
+        if file is None:
+            return None
+        try:
+            return (await asyncio.to_thread(shown, file)).get("quota")
+        except BrokenError:
+            pass
+        try:
+            return customer_document(self._in_force(name)).get("quota")
+        except NoCustomerError:
+            error = "the file is broken and nothing of it in force: an operator has to replace it"
+            raise RefusedError([error], forbidden=True) from None
+
 
 @dataclass(frozen=True, slots=True)
 class _Deed:
@@ -245,9 +308,10 @@ class _Deed:
     diff: str
 
 
-async def _whatever_becomes_of_the_caller(change: Coroutine[Any, Any, T]) -> T:
-    """Half a change must not be left by whoever hangs up: it is made to its end."""
-    return await asyncio.shield(asyncio.create_task(change))
+async def _whatever_becomes_of_the_caller(work: Coroutine[Any, Any, T]) -> T:
+    """Whoever hangs up leaves no half of a change, and no check in a thread while the next one
+    begins: what was begun is done to its end."""
+    return await asyncio.shield(asyncio.create_task(work))
 
 
 def _lines(who: Principal, problems: list[Problem], mine: str, others: Sequence[str]) -> list[str]:
@@ -255,31 +319,30 @@ def _lines(who: Principal, problems: list[Problem], mine: str, others: Sequence[
     if who.kind is Kind.OPERATOR:
         return [str(problem) for problem in problems]
     own = [problem for problem in problems if problem.file == mine]
-    lines = [f"{p.path}: found {p.found}, allowed is {p.allowed}" for p in own]
+    lines = [_line(problem, others) for problem in own]
     hidden = len(problems) - len(own)
     if hidden:
         lines.append(
             f"it does not fit with the rest of the configuration: {hidden} "
             f"{'problem' if hidden == 1 else 'problems'} that only an operator may see"
         )
-    return [_without_names(line, others) for line in lines]
+    return lines
 
 
-def _without_names(line: str, files: Sequence[str]) -> str:
-    """The line without the names of others' files, which are named after customers."""
-    for name in files:
-        if name in line:
-            line = re.sub(re.escape(name) + r"(:\d+)?", "another's file", line)
-    return line
+def _line(problem: Problem, others: Sequence[str]) -> str:
+    """The problem without the name of another's file, nor what is in there."""
+    where = f"{problem.path}: " if problem.path else ""
+    if any(name in problem.found for name in others):
+        return f"{where}this cannot be used here; an operator can see why"
+    return f"{where}found {problem.found}, allowed is {problem.allowed}"
 
 
-def _with_quota(document: Document, present: Document | None) -> Document:
+def _with_quota(document: Document, given: object) -> Document:
     """The document with the quota that is in force: only an operator sets it.
 
     Raises:
         RefusedError: the document wants another one.
     """
-    given = (present or {}).get("quota")
     if "quota" in document and document["quota"] != given:
         found, allowed = document["quota"], "what an operator set"
         raise RefusedError([f"quota: found {found}, allowed is {allowed}: {given}"], forbidden=True)
@@ -288,11 +351,8 @@ def _with_quota(document: Document, present: Document | None) -> Document:
     return {**document, "quota": given}
 
 
-def _parse(file: CustomerFile) -> Document:
+def _text(document: Document) -> str:
     try:
-        document = yaml.load(file.text, Loader=yaml.CSafeLoader)
-    except (yaml.YAMLError, RecursionError) as error:
-        raise RefusedError([f"{file.path.name}: the file is broken: {error}"]) from None
-    if not isinstance(document, dict):
-        raise RefusedError([f"{file.path.name}: the file is broken: it holds no mapping"])
-    return document
+        return to_yaml(document)
+    except RecursionError:
+        raise RefusedError(["found deep nesting, allowed is what a customer's file has"]) from None

@@ -1,5 +1,7 @@
 """Customers over HTTP: list, read, create, replace, delete, and a check without a change."""
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,9 +15,11 @@ from collector.config.customers import (
     RefusedError,
     StaleError,
 )
-from collector.control.principal import Kind
+from collector.config.shown import BrokenError
+from collector.config.turns import TooOftenError
+from collector.control.principal import Kind, Principal
 from collector.web.handling import principal, read_json, reply
-from collector.web.problems import Refused, not_found
+from collector.web.problems import Refused, not_found, overloaded
 from probes.contract.errors import MailcanaryError
 
 CUSTOMERS: "web.AppKey[Customers]" = web.AppKey("customers", Customers)
@@ -61,6 +65,8 @@ async def show_one(request: web.Request) -> web.Response:
     name = request.match_info["name"]
     try:
         found = await request.app[CUSTOMERS].read(name)
+    except BrokenError as error:
+        raise _broken(error, principal(request)) from None
     except MailcanaryError as error:
         raise _refused(error) from None
     return _view(name, found)
@@ -114,12 +120,24 @@ def _view(
     return reply(view, status=status, headers=headers)
 
 
+def _broken(error: BrokenError, who: Principal) -> Refused:
+    """422 as the check tells it, with the file's version, so that it can be replaced."""
+    problems = error.problems
+    if who.kind is not Kind.OPERATOR:
+        # Where the collector keeps its files is the operator's to know.
+        problems = [replace(problem, file=Path(problem.file).name) for problem in problems]
+    lines = [str(problem) for problem in problems]
+    return Refused(422, "its file is broken", errors=lines, headers={"ETag": error.etag})
+
+
 def _refused(error: MailcanaryError) -> MailcanaryError:
     match error:
         case NoCustomerError():
             return not_found()
         case StaleError():
             return Refused(412, str(error))
+        case TooOftenError(retry_after_s=retry_after_s):
+            return overloaded(str(error), retry_after_s, 429)
         case NotEditableError():
             return Refused(409, str(error))
         case RefusedError(forbidden=forbidden):

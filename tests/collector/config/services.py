@@ -1,6 +1,6 @@
 """A collector's configuration as tests run it: real files, a real log and control file."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,7 +98,11 @@ def site_files(directory: Path) -> Path:
 
 @asynccontextmanager
 async def opened(
-    main: Path, state: Path, clock: HandClock, policy: HostPolicy | None = None
+    main: Path,
+    state: Path,
+    clock: HandClock,
+    policy: HostPolicy | None = None,
+    read: Callable[[Path], Files] = read_files,
 ) -> AsyncIterator[Site]:
     """The services over a state directory; not started."""
     log = SqliteLog.open(state / "log")
@@ -107,7 +111,7 @@ async def opened(
         audit = Audit(store, clock.wall_ns)
         config = ConfigService(
             main,
-            lambda: read_files(main),
+            lambda: read(main),
             own=await OwnEvents.of(log, clock.wall_ns),
             revisions=Revisions(store),
             now_ns=clock.wall_ns,
@@ -120,9 +124,13 @@ async def opened(
 
 
 @asynccontextmanager
-async def site(directory: Path, policy: HostPolicy | None = None) -> AsyncIterator[Site]:
+async def site(
+    directory: Path,
+    policy: HostPolicy | None = None,
+    read: Callable[[Path], Files] = read_files,
+) -> AsyncIterator[Site]:
     """A site of its own, started."""
     main = site_files(directory)
-    async with opened(main, directory / "state", HandClock(), policy) as found:
+    async with opened(main, directory / "state", HandClock(), policy, read) as found:
         await found.config.start()
         yield found
