@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from importlib.metadata import version
@@ -232,3 +233,18 @@ def test_a_full_disk_ends_the_demo_with_one_clear_line(args: tuple[str, ...]) ->
         )
     said = "standard output: found no space left on device, allowed is one that takes what is"
     assert (shown.returncode, shown.stderr) == (1, f"{said} written\n")
+
+
+def test_a_sighup_does_not_end_an_agent_that_starts(tmp_path: Path) -> None:
+    # It waits for whoever writes its policy, which is a wrong one.
+    policy = tmp_path / "policy.yaml"
+    os.mkfifo(policy)
+    command = [sys.executable, "-m", "mailcanary", "agent", "--collector", "http://127.0.0.1:1"]
+    options = ["--name", "sfo", "--policy", str(policy), "--state", str(tmp_path / "state")]
+    with subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True) as agent:
+        with policy.open("w") as writing:
+            agent.send_signal(signal.SIGHUP)
+            writing.write("tiger: 1\n")
+        _, said = agent.communicate(timeout=60)
+    assert agent.returncode == 2
+    assert f"{policy}:1: tiger" in said
