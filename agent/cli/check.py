@@ -11,7 +11,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from agent.cli.output import to_stdout
+from agent.cli.output import problem_as_json, to_stdout
 from agent.settings_files import check_files, file_sets
 from probes.contract.config.models import Config
 from probes.contract.config.rates import Usage
@@ -127,21 +127,11 @@ def check(
         raise typer.Exit(1)
 
 
-def _problem(problem: Problem) -> dict[str, Any]:
-    return {
-        "file": problem.file,
-        "line": problem.line or None,
-        "path": problem.path,
-        "found": problem.found,
-        "allowed": problem.allowed,
-    }
-
-
 def _as_json(report: Report) -> dict[str, Any]:
     return {
         "ok": not report.problems,
-        "problems": [_problem(problem) for problem in report.problems],
-        "warnings": [_problem(warning) for warning in report.warnings],
+        "problems": [problem_as_json(problem) for problem in report.problems],
+        "warnings": [problem_as_json(warning) for warning in report.warnings],
         "configs": [
             {
                 "file": entry.file,

@@ -4,8 +4,9 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
+from typing import Any
 
-from probes.contract.errors import MailcanaryError
+from probes.contract.errors import ConfigError, MailcanaryError, Problem
 
 
 @contextlib.contextmanager
@@ -30,3 +31,20 @@ def to_stdout() -> Iterator[None]:
         raise MailcanaryError(
             f"standard output: found {reason}, allowed is one that takes what is written"
         ) from None
+
+
+def problem_as_json(problem: Problem) -> dict[str, Any]:
+    """A problem of a file as programs get it; ``line`` is ``None`` where there is none."""
+    return {
+        "file": problem.file,
+        "line": problem.line or None,
+        "path": problem.path,
+        "found": problem.found,
+        "allowed": problem.allowed,
+    }
+
+
+def refusal_as_json(error: MailcanaryError) -> dict[str, Any]:
+    """Why there is no result: all of it as ``error``, each problem of a file by itself too."""
+    problems = error.problems if isinstance(error, ConfigError) else []
+    return {"error": str(error), "problems": [problem_as_json(problem) for problem in problems]}

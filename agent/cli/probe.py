@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli.options import AgentName, ConfigFile, PolicyFile, refused, seconds
-from agent.cli.output import to_stdout
+from agent.cli.output import refusal_as_json, to_stdout
+from probes.contract.errors import MailcanaryError
 
 if TYPE_CHECKING:
     from agent.assignment import Assignment
@@ -219,6 +220,12 @@ def _show(shot: "Shot", thresholds: "Thresholds", *, as_json: bool) -> int:
     return 0 if judged.state in (State.OK, State.WARNING) else 1
 
 
+def _refusal(error: MailcanaryError) -> str:
+    import json
+
+    return json.dumps({"state": "unknown", **refusal_as_json(error)})
+
+
 @dataclass(slots=True)
 class _Run:
     """One run of the command; ``begun`` once there is something to say of canaries."""
@@ -241,7 +248,13 @@ class _Run:
         limit_s = self.times.limit_s
         left_s = None if limit_s is None else limit_s - age_s() - _TO_SAY_IT_S
         with limited(left_s, self._at_limit, _UNKNOWN if self.nagios else 1) as saying:
-            shot, thresholds = self._fire()
+            try:
+                shot, thresholds = self._fire()
+            except MailcanaryError as error:
+                if self.as_json:
+                    with saying, to_stdout():
+                        typer.echo(_refusal(error))
+                raise
             with saying, to_stdout():
                 code = self._say(shot, thresholds)
         return _INTERRUPTED if shot.cut and not self.nagios else code
@@ -293,6 +306,8 @@ class _Run:
         if self.nagios:
             typer.echo(f"MAIL UNKNOWN - {cut}, {where}")
             return _UNKNOWN
+        if self.as_json:
+            typer.echo(_refusal(MailcanaryError(f"{cut}, {where}")))
         typer.echo(f"{cut}, {where}", err=True)
         return 1
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from agent.shot.nagios import Judged, State
 from agent.shot.shoot import Flown, Shot
-from agent.shot.words import why
+from agent.shot.words import printable, why
 from probes.contract.outcome import Outcome
 from probes.contract.stages import SUBMISSION_STAGES, Stage
 
@@ -155,7 +155,7 @@ def _seen(flown: Flown, shot: Shot) -> str:
             said.append(f"carried by {carrier.relay_seen}")
         if carrier.egress_as_planned is False:
             said.append(f"left from {carrier.egress_seen}")
-    return ", ".join(said)
+    return printable(", ".join(said))
 
 
 def as_json(shot: Shot, judged: Judged) -> dict[str, Any]:

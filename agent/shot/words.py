@@ -13,6 +13,18 @@ NAMED = 3
 STARTING = MailboxHealth(state="starting", watermark_ns=None)
 
 
+def printable(text: str) -> str:
+    """``text`` with what cannot be printed written out, as ``\\x1b``; line ends are spaces.
+
+    Servers' texts are cleaned where they are read. This is for what slips through there: a terminal
+    or a status page does as it is told by what is printed on it.
+    """
+    if text.isprintable():
+        return text
+    spaced = " ".join(text.split())
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in spaced)
+
+
 def health(flown: Flown, shot: Shot) -> MailboxHealth:
     """How the reading of the canary's mailbox goes."""
     return shot.mailboxes.get(flown.path.mailbox, STARTING)
@@ -27,14 +39,14 @@ def waits_unread(flown: Flown, shot: Shot) -> bool:
 def unread(name: str, found: MailboxHealth, shot: Shot) -> str:
     """In what state a mailbox is that is not read, and why."""
     detail = found.detail or f"not read within {shot.waited_s:.3g} s"
-    return f"mailbox {name} {found.state}: {detail}"
+    return printable(f"mailbox {name} {found.state}: {detail}")
 
 
 def why(flown: Flown, shot: Shot) -> str:
     """What is wrong with a canary that is not OK."""
-    text = _why(flown, shot)
+    text = printable(_why(flown, shot))
     queue_id = None if flown.submission is None else flown.submission.queue_id
-    return f"{text} (queue id {queue_id})" if queue_id else text
+    return f"{text} (queue id {printable(queue_id)})" if queue_id else text
 
 
 def _why(flown: Flown, shot: Shot) -> str:

@@ -287,3 +287,40 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
         mailcanary.main(["probe", "-V"])
     assert caught.value.code == 0
     assert capsys.readouterr().out == f"mailcanary {mailcanary.__version__}\n"
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *options: str) -> dict[str, Any]:
+    """What a program is told of a probe that cannot be tried; standard error has it too."""
+    with pytest.raises(SystemExit) as ended:
+        mailcanary.main(["probe", "--json", *options])
+    assert ended.value.code == 2
+    told = capsys.readouterr()
+    found: dict[str, Any] = json.loads(told.out)
+    assert told.err == found["error"] + "\n"
+    assert found["state"] == "unknown"
+    return found
+
+
+def test_a_program_is_told_every_problem(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, policy = tmp_path / "mailcanary.yaml", tmp_path / "policy.yaml"
+    config.write_text("version: 2\nrelais: []\n")
+    policy.write_text("version: 2\n")
+    options = ["--config", str(config), "--policy", str(policy)]
+    problems = refusal(capsys, *options)["problems"]
+    assert {(problem["file"], problem["line"], problem["path"]) for problem in problems} >= {
+        (str(config), 1, "version"),
+        (str(config), 2, "relais"),
+        (str(policy), 1, "version"),
+    }
+
+
+def test_a_program_is_told_of_a_wrong_selection(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("version: 1\nkeys: {current: {id: k, secret: k}}\n")
+    found = refusal(capsys, "--config", CONFIG, "--policy", str(policy), "--name", "nobody")
+    assert "--name: found 'nobody', allowed is one of the agents" in found["error"]
+    assert found["problems"] == []

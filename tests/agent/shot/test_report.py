@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from agent.shot.nagios import judge
+from agent.shot.nagios import judge, plugin
 from agent.shot.report import as_json, bar, legend, parts, table, widths
 from agent.shot.shoot import Shot
+from probes.contract.events import MailboxHealth
 from probes.contract.stages import SUBMISSION_STAGES, Result
-from tests.agent.shot.test_nagios import LIMITS, READ, flown, seen, sent, shot
+from tests.agent.shot.test_nagios import BOX, LIMITS, READ, flown, seen, sent, shot
 
 SECONDS = st.lists(st.floats(0, 100), max_size=12)
 
@@ -92,3 +93,20 @@ def test_the_json_has_every_event_and_verdict() -> None:
     assert canary["bounce"] is None
     assert result["mailboxes"]["acme/inbox"]["state"] == "ok"
     assert result["waited_s"] == 1.235
+
+
+HOSTILE = "550 \x1b]0;owned\x07 go \u202e away\r\nMAIL OK"
+
+
+def test_nothing_that_a_server_said_steers_the_terminal_or_the_plugin() -> None:
+    down = {BOX: MailboxHealth(state="down", watermark_ns=None, detail=HOSTILE)}
+    refused = sent("a1", Result.REJECTED, HOSTILE)
+    waiting = flown("a2", sent("a2"))
+    fired = shot(flown("a1", refused), waiting, mailboxes=down)
+    out = io.StringIO()
+    console = Console(file=out, width=200)
+    console.print(table(fired, judge(fired, LIMITS), 200, lines=False))
+    texts = [out.getvalue(), plugin(fired, LIMITS)[1]]
+    for text in texts:
+        assert r"550 \x1b]0;owned\x07 go \u202e away MAIL OK" in text
+        assert all(line.isprintable() for line in text.split("\n"))
