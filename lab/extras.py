@@ -18,7 +18,7 @@ class MissingExtraError(LabError, ImportError):
 def missing_extra(module: str) -> MissingExtraError:
     """The error to raise when ``module`` cannot be imported; its text says what to install."""
     return MissingExtraError(
-        f"the lab needs {module}, which is not installed: pip install 'mailcanary[lab]'"
+        f"the lab needs {module}, which is not installed: pip install '.[lab]' in a clone"
     )
 
 

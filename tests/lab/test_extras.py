@@ -24,7 +24,7 @@ def test_a_missing_library_is_named_with_what_to_install(module: str) -> None:
     assert done.returncode == 1
     assert done.stderr.strip().splitlines()[-1] == (
         f"lab.extras.MissingExtraError: the lab needs {module}, which is not installed: "
-        "pip install 'mailcanary[lab]'"
+        "pip install '.[lab]' in a clone"
     )
 
 
