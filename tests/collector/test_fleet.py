@@ -231,6 +231,14 @@ def _moved_aside(state: Path) -> list[Path]:
     return list(state.glob(f"{FILE_NAME}.*-[0-9]*"))
 
 
+def assert_felt(collector: RunningCollector, agents: list[RemoteAgent]) -> None:
+    """The harm was such: agents lost connections that they were using, the collector a child."""
+    said = "".join(agent.log.read_text() for agent in agents)
+    assert "Connection reset by peer" in said
+    assert "Cannot connect to host" in said
+    assert '"is not at work"' in collector.log.read_text()
+
+
 def in_one_go(entries: list[Entry]) -> Told:
     """The cells of a rollup that is fed all at once and never disturbed."""
     with directory() as where:
@@ -239,7 +247,7 @@ def in_one_go(entries: list[Entry]) -> Told:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(480)
+@pytest.mark.timeout(365 + HARM_S)
 async def test_killed_and_cut_off_at_random_nothing_is_lost_and_nothing_doubled(
     tmp_path: Path,
 ) -> None:
@@ -266,6 +274,7 @@ async def test_killed_and_cut_off_at_random_nothing_is_lost_and_nothing_doubled(
     print(f"{dict(harms.done)}, {len(entries)} events")  # noqa: T201 - likewise
     assert not _moved_aside(collector.state)
     assert min(harms.done.values()) >= 1
+    assert_felt(collector, agents)
     assert_whole(entries, wrote)
     assert_true(entries, lab)
     await assert_counted(collector.state, entries)
