@@ -188,6 +188,13 @@ async def test_there_is_no_customer_of_that_name(tmp_path: Path, name: str) -> N
             await found.customers.delete(ANN, name, "*")
 
 
+async def test_no_file_outside_of_the_directory_is_looked_at(tmp_path: Path) -> None:
+    async with site(tmp_path) as found:
+        write_yaml(found.main.parent / "etc.yaml", customer("../etc"))
+        with pytest.raises(NoCustomerError):
+            await found.customers.read("../etc")
+
+
 async def test_a_broken_file_is_told(tmp_path: Path) -> None:
     async with site(tmp_path) as found:
         (found.directory / "acme.yaml").write_text("name: acme\nmailboxes: [")
