@@ -4,7 +4,7 @@ import asyncio
 import math
 import random
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -33,6 +33,7 @@ from agent.standing.telling import tell
 from agent.supervision import Supervisor, every
 from agent.wall import NotingClock, WallLog
 from agent.watching import Cadences, Cursors, Watching, moved
+from probes.contract.config.models import Mailbox
 from probes.contract.errors import SpoolError
 from probes.contract.events import Heartbeat
 from probes.contract.token import KeyRing
@@ -42,7 +43,11 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The agent's own bounds. Bytes and seconds. Without ``caps`` they follow from the relays."""
+    """The agent's own bounds. Bytes and seconds.
+
+    ``caps`` are those that hold as they are. Without them ``asked`` and ``sending``, if given, are
+    made fit for the relays of the assignment of the day.
+    """
 
     spool_bytes: int = 1 << 30
     spool_age_s: float = 7 * 86400.0
@@ -53,6 +58,12 @@ class Limits:
     inbox: Cadence = INBOX
     junk: Cadence = JUNK
     caps: Caps | None = None
+    asked: Caps = field(default_factory=Caps)
+    sending: int | None = None
+
+    def caps_for(self, relays: int) -> Caps:
+        """The caps of an agent that sends through so many relays."""
+        return self.caps or for_relays(relays, self.asked, sending=self.sending)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +85,12 @@ class Ports:
     assign: Callable[[Assignment], None] = field(default=lambda _: None)
 
 
-def _load(store: Store) -> tuple[list[Flight], Cursors, bytes | None]:
-    return store.flights(), store.cursors(), store.walls()
+def _load(
+    mailboxes: Mapping[str, Mailbox], store: Store
+) -> tuple[list[Flight], set[str], Cursors, bytes | None]:
+    flights, cursors = store.flights(), store.cursors()
+    elsewhere = store.sent_elsewhere(flights, moved(mailboxes, cursors))
+    return flights, elsewhere, cursors, store.walls()
 
 
 def _write_beat(beat: Heartbeat, walls: bytes, store: Store) -> None:
@@ -175,7 +190,7 @@ class Agent:
             counters=self._counters,
             rng=self._ports.rng,
             new_id=self._ports.new_id,
-            caps=self._limits.caps or for_relays(self._assignment.routes),
+            caps=self._limits.caps_for(self._assignment.routes),
         )
 
     @property
@@ -205,7 +220,7 @@ class Agent:
         Whatever is raised, the assignment before stays wholly in force.
         """
         assignment.check_for(self._assignment.agent)
-        caps = self._limits.caps or for_relays(assignment.routes)
+        caps = self._limits.caps_for(assignment.routes)
         schedule = self._schedule
         if schedule is not None:
             schedule = schedule.replaced(assignment.paths, self._clock.now().wall_ns)
@@ -236,11 +251,11 @@ class Agent:
             SpoolError: the spool could not be read at the start, or was damaged while open; or
                 nobody takes the events any more.
         """
-        flights, cursors, walls = await self._ports.spool.run(_load)
+        load = partial(_load, self._assignment.mailboxes)
+        flights, elsewhere, cursors, walls = await self._ports.spool.run(load)
         if walls is not None:
             self._wall_log.resume(walls, self._clock.now())
-        others = moved(self._assignment.mailboxes, cursors)
-        interrupted = self._sender.take_up(flights, others)
+        interrupted = self._sender.take_up(flights, elsewhere)
         self._watching.begin(self._assignment.mailboxes, self._assignment.bounces, cursors)
         works = [asyncio.create_task(work) for work in self._works()]
         works.append(asyncio.create_task(self._sender.tell_interrupted(interrupted)))

@@ -17,7 +17,6 @@ from prometheus_client.core import Metric
 
 from agent.agent import Agent, Limits, Ports
 from agent.assignment import Assignment
-from agent.caps import for_relays
 from agent.clock import SystemClock
 from agent.events_file import EventsFile, EventsOut, EventsStdout
 from agent.open_files import FewFiles, raise_files_limit
@@ -151,7 +150,7 @@ def build(
     files = FewFiles(raise_files_limit())
 
     def look(work: Assignment) -> None:
-        files.look(work, (limits.caps or for_relays(work.routes)).sending)
+        files.look(work, limits.caps_for(work.routes).sending)
 
     def assign(new: Assignment) -> None:
         smtp.assign(new)

@@ -132,10 +132,10 @@ class Sender:
 
     # --- after a restart --------------------------------------------------------------------
 
-    def take_up(self, flights: Iterable[Flight], moved: Collection[str] = ()) -> list[Flight]:
+    def take_up(self, flights: Iterable[Flight], elsewhere: Collection[str] = ()) -> list[Flight]:
         """Await the flights of before, and send none of them again.
 
-        The mailboxes ``moved`` are others now than those that they were sent to. Gives those whose
+        Those in ``elsewhere`` were sent to where their mailbox was before. Gives those whose
         attempt was interrupted: they may or may not have reached their relay, and some have arrived
         since.
         """
@@ -144,7 +144,7 @@ class Sender:
         for flight in flights:
             if flight.awaited:
                 terms = self._assignment.terms(flight.path)
-                terms = replace(terms, moved=flight.path.mailbox in moved)
+                terms = replace(terms, moved=flight.canary in elsewhere)
                 self._air.expect(flight, now, dot=None, terms=terms)
                 self._ledger.resumed(flight, now)
             if flight.untold:

@@ -191,8 +191,7 @@ class Watching:
         if before:
             await asyncio.wait(before)
             await self._settle(watch)
-        name = watch.name
-        known = await self._reader.spool.run(lambda store: store.cursors(name))
+        known = await self._reader.spool.run(partial(_known, watch))
         works = self._works(watch, known)
         await asyncio.gather(*(self._supervisor.keep(work, "folder") for work in works))
 
@@ -224,6 +223,14 @@ class Watching:
             )
             works.append(partial(_read, one, watch.folders[folder]))
         return works
+
+
+def _known(watch: MailboxWatch, store: Store) -> Cursors:
+    """The mailbox's cursors; what they tell of where it was before is kept: they will not be."""
+    known = store.cursors(watch.name)
+    if moved({watch.name: watch.config}, known):
+        store.sent_elsewhere(store.flights(), {watch.name})
+    return known
 
 
 async def _read(folder: FolderWatch, status: FolderStatus) -> None:

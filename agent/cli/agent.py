@@ -85,7 +85,7 @@ def _by_file(options: AgentOptions, config: Path) -> None:
     document = load_config(config)
     assignment = assign(document, options.name, config_revision(document))
     rules = find_policy(config, options.policy)
-    settings = options.settings(options.state, options.events, relays=assignment.routes)
+    settings = options.settings(options.state, options.events)
     logs.configure(level=options.log_level)
     run(assignment, rules, settings, version("mailcanary"))
 

@@ -106,26 +106,18 @@ class Running:
         LogLevel, typer.Option("--log-level", help="The least that is logged.")
     ] = LogLevel.INFO
 
-    def caps(self, relays: int | None) -> "Caps | None":
-        """The caps for so many relays; ``None`` for the agent's own choice, day by day.
+    def caps(self) -> "Caps":
+        """The caps as asked for; what follows from how many relays there are is not in them."""
+        from agent.caps import Caps
 
-        That is where nothing was asked for, and how many relays there are (``None``) is not known.
-        """
-        from agent.caps import Caps, for_relays
-
-        asked = Caps(
+        return Caps(
             per_relay=self.max_per_relay,
             per_mailbox=self.max_per_mailbox,
             in_air=self.max_in_air,
             unread_s=self.max_unread_s,
         )
-        if relays is None and asked == Caps() and self.max_sending is None:
-            return None
-        return for_relays(relays or 0, asked, sending=self.max_sending)
 
-    def settings(
-        self, state: Path, events: str | None = None, *, relays: int | None = None
-    ) -> "Settings":
+    def settings(self, state: Path, events: str | None = None) -> "Settings":
         """How an agent runs that keeps its state there.
 
         Raises:
@@ -134,6 +126,8 @@ class Running:
         from agent.agent import Limits
         from agent.app import Settings
 
-        limits = Limits(spool_bytes=self.spool_max_mb << 20, caps=self.caps(relays))
+        limits = Limits(
+            spool_bytes=self.spool_max_mb << 20, asked=self.caps(), sending=self.max_sending
+        )
         metrics = None if self.metrics is None else address(self.metrics, "--metrics")
         return Settings(state, events, metrics, limits)

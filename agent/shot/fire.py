@@ -19,6 +19,8 @@ from agent.shot.shoot import TEMPORARY, Shot, Watch, shoot
 
 _SAYING_S = 1.0
 """For how long a line may be on its way to a reader that does not read."""
+_ENDING_S = 5.0
+"""For how long the result at the limit may be on its way, and what is temporary be deleted."""
 _LONGEST_START_S = 10.0
 
 
@@ -72,35 +74,67 @@ def _signals(interrupt: Callable[[str], None]) -> Iterator[None]:
             loop.remove_signal_handler(number)
 
 
+class Saying:
+    """Who says the result: one at a time, and none after somebody has said it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.said = False
+
+    def acquire(self, timeout: float = -1) -> bool:
+        """Begin to say it; whether nobody else is at it."""
+        return self._lock.acquire(timeout=timeout)
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.said = True
+        self._lock.release()
+
+
 @contextlib.contextmanager
 def limited(
     limit_s: float | None, at_limit: Callable[[], int], stuck_code: int
-) -> Iterator[threading.Lock]:
+) -> Iterator[Saying]:
     """After ``limit_s`` seconds ``at_limit`` says what there is to say, and the process ends.
 
     Nothing holds that up, neither a disk nor a server that hangs; ``at_limit`` gives the exit code
-    and runs in a thread. Whoever says something before that holds the lock that this gives, so
-    that it is said once; ``stuck_code`` is the exit code when nobody takes what is being said.
-    Without a limit nothing ends.
+    and runs in a thread. Whoever says something before that does so within what this gives, so
+    that it is said once; ``stuck_code`` is the exit code when nobody takes what is being said, or
+    it cannot be said. Without a limit nothing ends.
     """
-    lock = threading.Lock()
+    saying = Saying()
     if limit_s is None:
-        yield lock
+        yield saying
         return
+    code = stuck_code
 
     def end() -> None:
-        if not lock.acquire(timeout=_SAYING_S):
+        nonlocal code
+        if not saying.acquire(timeout=_SAYING_S):
             os._exit(stuck_code)
-        code = at_limit()
-        for directory in Path(tempfile.gettempdir()).glob(f"{TEMPORARY}{os.getpid()}-*"):
-            shutil.rmtree(directory, ignore_errors=True)
-        os._exit(code)
+        if saying.said:
+            # The main thread was at it, and has nothing left to do but to end.
+            saying.__exit__()
+            return
+        # What is said here may hang, too, and so may the disk with what is to be deleted.
+        last = threading.Timer(_ENDING_S, lambda: os._exit(code))
+        last.daemon = True
+        last.start()
+        try:
+            code = at_limit()
+            for directory in Path(tempfile.gettempdir()).glob(f"{TEMPORARY}{os.getpid()}-*"):
+                shutil.rmtree(directory, ignore_errors=True)
+        finally:
+            # Whatever was raised: else the main thread would wait for this one for ever.
+            os._exit(code)
 
     timer = threading.Timer(max(0.0, limit_s), end)
     timer.daemon = True
     timer.start()
     try:
-        yield lock
+        yield saying
     finally:
         timer.cancel()
 

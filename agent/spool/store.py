@@ -5,8 +5,10 @@ fact write the event and the state that follows from it together.
 """
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+
+import msgspec
 
 from agent.clock import Moment
 from agent.spool import bounds
@@ -290,6 +292,24 @@ class Store:
             f"{_SELECT_FLIGHTS} WHERE state <> ? ORDER BY wall_ns, canary", (_EXPIRED,)
         )
         return [self._flight(*row) for row in rows]
+
+    def sent_elsewhere(self, flights: Iterable[Flight], moved: Collection[str]) -> set[str]:
+        """Which of all ``flights`` were sent to where their mailbox was before.
+
+        Those to the mailboxes ``moved`` are from now on, also after restarts: once the new account
+        has been opened, no cursor tells of the old one.
+        """
+        row = self._db.execute("SELECT value FROM meta WHERE key = 'elsewhere'").fetchone()
+        known = set() if row is None else msgspec.json.decode(row[0], type=set[str])
+        found = {
+            flight.canary
+            for flight in flights
+            if flight.canary in known or flight.path.mailbox in moved
+        }
+        if found != known:
+            text = msgspec.json.encode(sorted(found)).decode()
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES ('elsewhere', ?)", (text,))
+        return found
 
     def _flight(
         self, canary: str, path: str, path_seq: int, mailbox_seq: int, due_ns: int, wall_ns: int,

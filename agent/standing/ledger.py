@@ -214,12 +214,15 @@ class Ledger:
         if entry.signed:
             return []
         entry.signed = True
+        # To a mailbox that has left, under way when it did: what it shows must not stay for ever.
+        self._leaving = self._leaving or entry.path.mailbox not in self._mailboxes
         return self._blame.take(entry.path.relay, entry.path.mailbox, sign, now.boot_ns)
 
     # --- deadlines --------------------------------------------------------------------------
 
     def _due(self, canary: str, sent: Moment, now: Moment) -> None:
         entry = self._entries[canary]
+        self._leaving = self._leaving or entry.path.mailbox not in self._mailboxes
         left_s = (entry.story.deadline_s or 0.0) - self._wall.ran_s(sent, now)
         due = (now.boot_ns + round(left_s * 1e9), canary)
         heapq.heappush(self._dues.setdefault(entry.path.mailbox, []), due)

@@ -6,6 +6,7 @@ Unknown keys are refused everywhere. Durations are seconds once parsed, ratios l
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated, Any, Literal
+from unicodedata import category
 
 from pydantic import (
     AfterValidator,
@@ -57,12 +58,21 @@ def _version(value: object) -> object:
     return value
 
 
+_JOINERS = "\u200c\u200d"
+
+
 def _printable(value: str) -> str:
     # Such texts end in a line of a protocol, on a terminal, in a log. What cannot be seen there
     # could break the line, or say something else than it seems to.
-    if not value.isprintable() or not value.strip():
+    if not all(map(_can_be_read, value)) or not value.strip():
         raise ValueError("printable text on one line, and not only spaces")
     return value
+
+
+def _can_be_read(sign: str) -> bool:
+    # Python calls no space but one printable, and no joiner: there is hardly a line in Persian or
+    # Hindi without those, and Japanese and French have spaces of their own.
+    return sign.isprintable() or sign in _JOINERS or category(sign) == "Zs"
 
 
 def _ip_address(value: object, handler: ValidatorFunctionWrapHandler) -> Any:

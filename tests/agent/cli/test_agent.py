@@ -118,23 +118,27 @@ def options(**words: Any) -> Running:
     return Running(**words)
 
 
+def caps_of(asked: Running, relays: int) -> Caps:
+    return asked.settings(Path("/nowhere")).limits.caps_for(relays)
+
+
 def test_without_a_word_the_caps_are_the_relays_own_choice() -> None:
-    assert options().caps(None) is None
-    assert options().caps(10) == Caps()
-    assert options().caps(1000) == Caps(sending=4000, few=2)
+    assert caps_of(options(), 10) == Caps()
+    assert caps_of(options(), 1000) == Caps(sending=4000, few=2)
 
 
-def test_what_is_asked_for_holds_however_many_relays_there_are() -> None:
-    assert options(max_per_relay=7).caps(None) == Caps(per_relay=7)
+def test_what_is_asked_for_holds_and_the_rest_follows_from_the_relays() -> None:
+    assert caps_of(options(max_per_relay=7), 10) == Caps(per_relay=7)
+    assert caps_of(options(max_per_relay=7), 1000) == Caps(per_relay=7, sending=4000, few=2)
     asked = options(max_sending=9, max_in_air=8, max_per_mailbox=6, max_unread_s=5.0)
-    caps = asked.caps(None)
-    assert caps is not None
+    caps = caps_of(asked, 4)
     assert (caps.sending, caps.in_air, caps.per_mailbox, caps.unread_s) == (9, 8, 6, 5.0)
+    assert caps.few == 1
 
 
 def test_settings_are_what_was_asked_for(tmp_path: Path) -> None:
     asked = options(metrics="[::1]:9877", spool_max_mb=3)
-    settings = asked.settings(tmp_path, "-", relays=2)
+    settings = asked.settings(tmp_path, "-")
     assert (settings.state, settings.events, settings.metrics) == (tmp_path, "-", ("::1", 9877))
     assert settings.limits.spool_bytes == 3 * 1024 * 1024
 

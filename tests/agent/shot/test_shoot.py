@@ -7,11 +7,13 @@ from typing import TypeVar
 import pytest
 
 from agent.assignment import Assignment, assign
+from agent.caps import Home, Load, held_back
 from agent.embedded import as_environment, trusting_policy
 from agent.shot.shoot import (
     ShotError,
     Volley,
     Watch,
+    all_at_once,
     check_budgets,
     on_path,
     renamed,
@@ -60,6 +62,24 @@ def test_no_path_at_all_is_told() -> None:
     two = on_path(plan, Path("sfo", "a2", "bolt/inbox"))
     with pytest.raises(ShotError, match="found no path with both"):
         select([one, two], ["a1"], ["bolt/inbox"])
+
+
+@pytest.mark.parametrize(("relays", "mailboxes"), [(1, 30), (30, 9), (1, 1)])
+def test_a_shot_within_its_budgets_holds_none_of_its_canaries_back(
+    relays: int, mailboxes: int
+) -> None:
+    plan = assignment().paths[0]
+    paths = [
+        on_path(plan, Path("sfo", f"r{relay}", f"acme/m{mailbox}"))
+        for mailbox in range(mailboxes)
+        for relay in range(relays)
+    ]
+    caps, load = all_at_once(paths), Load()
+    for number, one in enumerate(paths):
+        home = Home(in_air=number, in_mailbox=number // relays)
+        assert held_back(caps, load, home, one.path.relay) is None
+        load.sending += 1
+        load.per_relay[one.path.relay] += 1
 
 
 def test_a_shot_that_would_flood_a_mailbox_or_a_relay_is_refused() -> None:

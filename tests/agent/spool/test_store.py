@@ -39,6 +39,16 @@ def moment(second: int) -> Moment:
     return Moment(second * S, second * S, "boot-1")
 
 
+def test_what_was_sent_to_where_a_mailbox_was_before_stays_so(store: Store) -> None:
+    one, two = (store.begin_flight(flight(number, sent=moment(1)), "") for number in (1, 2))
+    assert store.sent_elsewhere([one, two], {"other/box"}) == set()
+    assert store.sent_elsewhere([one], {PATH.mailbox}) == {one.canary}
+    # The next start: its cursors are those of the new account already.
+    assert store.sent_elsewhere([one, two], ()) == {one.canary}
+    assert store.sent_elsewhere([two], ()) == set()
+    assert store.sent_elsewhere([one, two], ()) == set()
+
+
 def expiry(of: Flight) -> ev.Expiry:
     """That its wait is over."""
     return ev.Expiry(canary=of.canary, path=of.path, at_ns=S, lost=True, watermark_ns=S)

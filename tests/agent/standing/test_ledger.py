@@ -115,6 +115,25 @@ def test_a_relay_without_canaries_has_figures_too(book: Book) -> None:
     assert book.look("relay-a2") == Figures()
 
 
+@pytest.mark.parametrize("result", [Result.REJECTED, Result.ACCEPTED])
+def test_what_was_under_way_to_a_mailbox_that_leaves_leaves_nothing_behind(
+    book: Book, result: Result
+) -> None:
+    gone = [Path("sfo", relay, "acme/gone") for relay in (PATH.relay, OTHER.relay)]
+    book.ledger.follow([PATH, OTHER, *gone])
+    sent = [book.send(path) for path in gone * 3]
+    book.ledger.follow([PATH, OTHER])
+    book.look()
+    for one in sent:
+        book.ledger.ended(submission(one, result, stage=Stage.RCPT))
+    book.look()
+    if result is Result.ACCEPTED:
+        book.write(*(arrival(one) for one in sent))
+    book.look()
+    book.look()
+    assert book.ledger.standing().mailboxes == {}
+
+
 def test_a_canary_is_in_flight_until_it_has_an_outcome(book: Book) -> None:
     one = book.send()
     assert (book.look().in_flight, book.look("relay-a2").in_flight) == (1, 0)
