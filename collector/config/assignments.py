@@ -9,6 +9,7 @@ import asyncio
 import gzip
 import hashlib
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
@@ -30,11 +31,16 @@ class Posted:
 
         That takes milliseconds of a large one, in which a loop would answer nobody.
         """
-        if self._packing is None:
+        if self._packing is None or _came_to_nothing(self._packing):
             work = asyncio.to_thread(gzip.compress, self.body, mtime=0)
             self._packing = asyncio.create_task(work)
         # Whoever hangs up must not take it away from the others.
         return await asyncio.shield(self._packing)
+
+
+def _came_to_nothing(task: "asyncio.Task[Any]") -> bool:
+    """Whether it failed, as where no thread could be started: whoever asks next tries again."""
+    return task.done() and (task.cancelled() or task.exception() is not None)
 
 
 def post(parts: Parts, revision: str, agent: str) -> Posted:
@@ -77,7 +83,7 @@ class Board:
     async def get(self, agent: str) -> Posted:
         """The assignment of ``agent`` as things stand; worked out once per revision."""
         task = self._posted.get(agent)
-        if task is None:
+        if task is None or _came_to_nothing(task):
             work = self._work_out(self._config, self._revision, agent)
             task = self._posted[agent] = asyncio.create_task(work)
         # Whoever hangs up must not take the answer away from those who wait for the same.

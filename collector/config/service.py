@@ -65,8 +65,10 @@ class ConfigService:
         self._now_ns = now_ns
         self._one = asyncio.Lock()
         self._told_ns = 0
+        self._told = ""
         self._took: dict[str, float] = {}
         self._judge = Judge()
+        self._seen: tuple[Signature, Signature] | None = None
         self._in_force: InForce | None = None
         self._board: Board | None = None
         self.assigned = Assigned()
@@ -101,6 +103,8 @@ class ConfigService:
         now_ns = self._now_ns()
         for grant in await self._revisions.grants(now_ns - round(KEEP_GRANTS_S * 1e9)):
             self.assigned.learn(grant)
+        # Before the files are read, here too: what changes until the watch begins is news to it.
+        self._seen = await self._signatures()
         checked = await self._look()
         if checked.config is not None:
             await self._put_in_force(checked.config)
@@ -174,7 +178,10 @@ class ConfigService:
         new = InForce(config, revision, self._now_ns())
         given = await asyncio.to_thread(grants, config)
         document = await asyncio.to_thread(document_of, config)
-        await self._tell(new, document)
+        if self._told != revision:
+            # Once: with a control file that takes nothing this comes back every second, and the
+            # log would fill up with it.
+            await self._tell(new, document)
         record = Revision(revision, new.since_ns, document)
         await self._revisions.put_in_force(record, given, round(KEEP_GRANTS_S * 1e9))
         # Only now may anybody go by it: whatever happens from here on, it is on the disk.
@@ -192,20 +199,22 @@ class ConfigService:
     async def _tell(self, new: InForce, document: dict[str, object]) -> None:
         event = ConfigEvent(revision=new.revision, at_ns=new.since_ns, document=document)
         await self._own.append(event)
-        self._told_ns = self._now_ns()
+        self._told, self._told_ns = new.revision, self._now_ns()
 
     async def watch(self) -> None:
-        """Reload whenever a file changed; for ever."""
-        near, far = await self._signatures()
+        """Reload whenever a file changed since they were read; for ever."""
+        seen = self._seen or await self._signatures()
         for turn in itertools.count(1):
             await asyncio.sleep(POLL_S)
             thorough = turn % LOOKS == 0
             found = await asyncio.to_thread(signature if thorough else glance, self._main)
-            news = found != (far if thorough else near)
+            news = found != seen[thorough]
             if news or (thorough and self.trouble is not None):
                 # Before the files are read: what changes meanwhile is news next time.
-                near, far = await self._signatures()
+                seen = await self._signatures()
                 await self.reload()
+                # Not where that fell over a fault of ours: the next watch tries again.
+                self._seen = seen
             if self._now_ns() - self._told_ns >= AGAIN_S * 1e9:
                 await self._tell_again()
 

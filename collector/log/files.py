@@ -108,6 +108,13 @@ def set_aside(file: Path) -> Path:
     return target
 
 
+def take_back(file: Path, target: Path) -> None:
+    """Undo :func:`set_aside`, as nothing has taken the place of ``file``."""
+    with contextlib.suppress(OSError):
+        move_sides(target, file)
+        target.unlink()
+
+
 def publish(temporary: Path, file: Path) -> None:
     """Give a finished file its name, so that it is there whole or not at all."""
     sync_file(temporary)

@@ -139,25 +139,30 @@ def _let_go(connection: sqlite3.Connection | None, file: Path) -> None:
 
 
 def _finished(file: Path, first: int) -> Segment:
-    """A finished segment, its journal put into the file where a crash left one."""
+    """A finished segment, its journal put into the file where a crash left one.
+
+    Where a reader of another process (a backup) is in the way, what it holds up stays in the
+    journal: then the segment is not still.
+    """
     try:
+        still = True
         if files.journal_bytes(file):
             connection = schema.open_writer(file)
             try:
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                still = not connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
             finally:
                 connection.close()
-        connection = schema.open_reader(file, still=True)
+        connection = schema.open_reader(file, still=still)
         try:
             version = int(connection.execute("PRAGMA user_version").fetchone()[0])
             if version == schema.SCHEMA_VERSION:
-                return Segment(first, file, schema.read_head(connection), still=True)
+                return Segment(first, file, schema.read_head(connection), still=still)
         finally:
             connection.close()
         connection = schema.open_writer(file)
         try:
             schema.check_version(connection, file)
-            return Segment(first, file, schema.read_head(connection), still=True)
+            return Segment(first, file, schema.read_head(connection), still=still)
         finally:
             connection.close()
     except DamagedError:
@@ -222,7 +227,12 @@ def _exchange(file: Path, head: Head, sifted: Sifted) -> None:
         aside = files.set_aside(file)
     except OSError as error:
         raise files.trouble(file, error) from error
-    make(file, head, fill)
+    try:
+        make(file, head, fill)
+    except BaseException:
+        # It is tried again, with each commit: that must find the journal, and no copy of this one.
+        files.take_back(file, aside)
+        raise
     _logger.error(
         "log: a damaged segment was set aside",
         file=str(aside),

@@ -92,7 +92,7 @@ def pack(cursor: int, at_ns: int, origin: int, items: Sequence[Item]) -> Chunk:
     if plain.count(b"\n") != len(items):
         raise ValueError("found an event of several lines, allowed is one line each")
     content = (
-        plain if len(plain) < _PACKED_FROM else min(zlib.compress(plain, _LEVEL), plain, key=len)
+        plain if len(plain) < _PACKED_FROM else min(plain, zlib.compress(plain, _LEVEL), key=len)
     )
     return Chunk(cursor, len(items), at_ns, origin, items[0].seq, len(plain), content)
 

@@ -12,6 +12,7 @@ from collector.rollup.file import (
     FILE_NAME,
     RollupDamagedError,
     RollupError,
+    explained,
     move_aside,
     open_file,
     take_lock,
@@ -92,7 +93,9 @@ class RollupConsumer:
         if self._core is None or self._store is None:
             raise RollupError(f"{self.file}: not open")
         try:
-            self._core.take(entries)
+            # What it reads of the file meanwhile may be damaged, too; of events nothing is raised.
+            with explained(self.file):
+                self._core.take(entries)
             self._store.save(self._core.changes(), self._core.registry)
         except RollupDamagedError as error:
             # Opening alone need not come across it again.

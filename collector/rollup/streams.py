@@ -149,7 +149,14 @@ def unpack(name: str, data: bytes) -> Stream:
     Raises:
         msgspec.MsgspecError: ``data`` is no such state.
     """
-    head, *rest = msgspec.msgpack.decode(data)
+    try:
+        return _unpacked(name, msgspec.msgpack.decode(data))
+    except (AttributeError, TypeError, ValueError) as error:
+        raise msgspec.MsgspecError(f"stream: {error}") from error
+
+
+def _unpacked(name: str, state: Any) -> Stream:
+    head, *rest = state
     if name[0] == "p":
         received, lows = rest
         return Reordering(

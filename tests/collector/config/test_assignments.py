@@ -5,6 +5,7 @@ import gzip
 from typing import Any
 
 import msgspec
+import pytest
 
 from collector.config.assignments import Board, post
 from collector.config.parts import Parts
@@ -131,6 +132,23 @@ async def test_a_revision_that_is_replaced_while_it_is_worked_out_is_not_kept() 
     board.publish(_config(acme="1m"), "r2")
     assert (await board.get("sfo")).etag == post(Parts(_config(acme="1m")), "r2", "sfo").etag
     assert (await early).etag == post(Parts(_config()), "r1", "sfo").etag
+
+
+async def test_what_could_not_be_worked_out_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_thread(*_: object, **__: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    board = Board(_config(), "r1")
+    with monkeypatch.context() as patch:
+        patch.setattr(asyncio, "to_thread", no_thread)
+        with pytest.raises(RuntimeError):
+            await board.get("sfo")
+    posted = await board.get("sfo")
+    with monkeypatch.context() as patch:
+        patch.setattr(gzip, "compress", no_thread)
+        with pytest.raises(RuntimeError):
+            await posted.packed()
+    assert gzip.decompress(await posted.packed()) == posted.body
 
 
 def test_the_board_knows_the_agents_of_its_configuration() -> None:

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from collector.config.files import signature
+from collector.config.revisions import Revisions
 from collector.config.service import AGAIN_S
+from collector.control.schema import ControlError
 from probes.contract.errors import ConfigError
 from probes.contract.names import Path as CanaryPath
 from tests.collector.config.services import (
@@ -128,6 +130,66 @@ async def test_the_watch_sees_a_new_file_by_itself(tmp_path: Path) -> None:
             assert b'"new"' in posted.body
         finally:
             watching.cancel()
+
+
+async def test_the_watch_sees_what_changed_before_it_began(tmp_path: Path) -> None:
+    async with site(tmp_path) as found:
+        changed = asyncio.Event()
+        found.config.on_change = lambda _new: changed.set()
+        write_yaml(found.directory / "late.yaml", customer("late"))
+        watch = asyncio.create_task(found.config.watch())
+        try:
+            async with asyncio.timeout(10):
+                await changed.wait()
+            assert "late" in found.customers.names()
+        finally:
+            watch.cancel()
+            await asyncio.gather(watch, return_exceptions=True)
+
+
+async def test_a_change_that_a_fault_kept_out_is_read_by_the_next_watch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with site(tmp_path) as found:
+        read_files = found.config.read_files
+
+        async def fault() -> None:
+            monkeypatch.setattr(found.config, "read_files", read_files)
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(found.config, "read_files", fault)
+        changed = asyncio.Event()
+        found.config.on_change = lambda _new: changed.set()
+        write_yaml(found.directory / "late.yaml", customer("late"))
+        async with asyncio.timeout(10):
+            with pytest.raises(RuntimeError):
+                await found.config.watch()
+        watch = asyncio.create_task(found.config.watch())
+        try:
+            async with asyncio.timeout(10):
+                await changed.wait()
+            assert "late" in found.customers.names()
+        finally:
+            watch.cancel()
+            await asyncio.gather(watch, return_exceptions=True)
+
+
+async def test_a_control_file_that_takes_nothing_does_not_fill_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def takes_nothing(_revisions: object, *_: object) -> None:
+        raise ControlError("control: the file could not be used (disk I/O error)")
+
+    async with site(tmp_path) as found:
+        before = found.config.in_force.revision
+        write_yaml(found.directory / "acme.yaml", customer("acme", labels={"tier": "gold"}))
+        with monkeypatch.context() as patch:
+            patch.setattr(Revisions, "put_in_force", takes_nothing)
+            for _ in range(3):
+                assert not await found.config.reload()
+            assert len(await found.told()) == 2
+        assert await found.config.reload()
+        assert await found.told() == [before, found.config.in_force.revision]
 
 
 async def test_the_log_is_told_again_of_what_is_long_in_force(tmp_path: Path) -> None:

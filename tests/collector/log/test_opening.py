@@ -1,15 +1,16 @@
 """Opening a log: after crashes, with damaged files, with files of other versions."""
 
+import contextlib
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from collector.log import files, schema
-from collector.log.engine import Appended, LogError
+from collector.log import files, opening, schema
+from collector.log.engine import Appended, LogError, LogFullError
 from collector.log.schema import DamagedError
-from collector.log.sqlite import SqliteLog
+from collector.log.sqlite import SqliteLog, _restart
 from collector.log.store import GENERATION, Limits
 from probes.contract.wire import Gap
 from tests.collector.log.batches import batch, everything
@@ -66,6 +67,39 @@ async def test_a_crash_right_after_a_new_segment_was_begun(tmp_path: Path) -> No
     assert [entry.seq for entry in await everything(log)] == list(range(1, 101))
     assert files.journal_bytes(files.segment_file(crashed, 1)) == 0
     assert (await log.append(batch(1, 102))).accepted == 2
+    await log.close()
+
+
+async def test_a_reader_that_holds_up_an_old_journal_costs_no_entry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = SqliteLog.open(tmp_path)
+    await log.append(batch(1, 100))
+    file = log._store.file
+    backup = schema.open_reader(file, still=False)
+    backup.execute("BEGIN")
+    backup.execute("SELECT count(*) FROM chunks").fetchone()
+    await log.append(batch(101, 200))
+    await log.run(lambda store: store.roll())
+    await log.append(batch(201, 300))
+    # The collector is started anew while the backup is still at it.
+    await log.close()
+    open_writer = schema.open_writer
+
+    def impatient(file: Path) -> sqlite3.Connection:
+        connection = open_writer(file)
+        connection.execute("PRAGMA busy_timeout=0")
+        return connection
+
+    monkeypatch.setattr(schema, "open_writer", impatient)
+    log = SqliteLog.open(tmp_path)
+    assert [entry.seq for entry in await everything(log)] == list(range(1, 301))
+    backup.close()
+    await log.close()
+    monkeypatch.undo()
+    log = SqliteLog.open(tmp_path)
+    assert files.journal_bytes(file) == 0
+    assert [entry.seq for entry in await everything(log)] == list(range(1, 301))
     await log.close()
 
 
@@ -158,6 +192,58 @@ async def test_damage_inside_a_finished_segment_costs_what_is_damaged(
     log = SqliteLog.open(tmp_path)
     assert {entry.seq for entry in await everything(log)} == seqs
     assert (await log.marks())["fra", "e1"].missing == len(missing)
+    await log.close()
+
+
+async def test_a_bit_that_is_wrong_in_what_grows_costs_its_row_and_holds_up_nobody(
+    tmp_path: Path,
+) -> None:
+    (file,) = await written(tmp_path, Limits(), *range(1, 901, 100))
+    with contextlib.closing(sqlite3.connect(file)) as connection, connection:
+        (content,) = connection.execute("SELECT content FROM chunks WHERE cursor=401").fetchone()
+        connection.execute(
+            "UPDATE chunks SET content=? WHERE cursor=401",
+            (content[:-1] + bytes([content[-1] ^ 1]),),
+        )
+    # SQLite has no checksums, so opening sees nothing of it.
+    log = SqliteLog.open(tmp_path)
+    seqs = {entry.seq for entry in await everything(log)}
+    assert seqs == {*range(1, 401), *range(501, 901)}
+    assert await log.gaps() == [("fra", "e1", Gap(first_seq=401, last_seq=500))]
+    assert len(log.health().damaged) == 1
+    assert (await log.append(batch(901, 902))).accepted == 2
+    assert [entry.seq for entry in await everything(log)][-2:] == [901, 902]
+    assert len(log.health().damaged) == 1
+    await log.close()
+
+
+async def test_a_full_disk_during_a_repair_leaves_the_segment_with_its_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = SqliteLog.open(tmp_path)
+    await log.append(batch(1, 100))
+    file = log._store.file
+    journal = files.journal_bytes(file)
+    assert journal > 0
+
+    def full(file: Path, *_: object) -> None:
+        raise LogFullError(f"{file}: found no room")
+
+    def found_damaged(_: object) -> None:
+        raise DamagedError("quick_check")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(opening, "make", full)
+        patch.setattr(schema, "quick_check", found_damaged)
+        for _ in range(3):
+            with pytest.raises(LogError):
+                await log.run(_restart)
+        assert files.list_damaged(tmp_path) == []
+        assert files.journal_bytes(file) == journal
+    with pytest.raises(LogError):
+        await log.append(batch(101, 101))
+    assert (await log.append(batch(101, 101))).accepted == 1
+    assert [entry.seq for entry in await everything(log)] == list(range(1, 102))
     await log.close()
 
 

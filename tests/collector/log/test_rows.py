@@ -30,6 +30,12 @@ def test_a_few_bytes_stay_as_they_are() -> None:
     assert few.content == b'["tick"]\n' + body("fra", "e1", 1)
 
 
+def test_what_packing_makes_no_shorter_stands_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zlib, "compress", lambda plain, _level: bytes(len(plain)))
+    chunk = pack(1, 1, 1, items(500))
+    assert [one.body for one in unpack(chunk, "", "")] == [one.body for one in items(500)]
+
+
 def flip(content: bytes, at: int) -> bytes:
     return content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
 

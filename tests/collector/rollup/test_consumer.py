@@ -117,6 +117,27 @@ def test_damage_found_while_counting_is_told_and_mended_by_opening_again(tmp_pat
     assert dump(tmp_path) == dump(other)
 
 
+@pytest.mark.parametrize("state", ["x'ff'", "x'c1'", "x'93010203'"])
+def test_a_damaged_stream_is_damage_as_any_other(tmp_path: Path, state: str) -> None:
+    second = intent(2)
+    entries = log_of([SENT, submission(SENT), arrival(SENT), second, arrival(second)])
+    bounds = bounds_of(entries)
+    roll_up(tmp_path, [entries[:4]], [False])
+    connection = sqlite3.connect(tmp_path / FILE_NAME)
+    connection.execute(f"UPDATE streams SET state = {state}")  # noqa: S608 - our own
+    connection.commit()
+    connection.close()
+    consumer = RollupConsumer(tmp_path)
+    assert consumer.open(LOG_ID, bounds) == 4
+    with pytest.raises(RollupDamagedError, match="damaged"):
+        consumer.take(entries[4:])
+    assert consumer.open(LOG_ID, bounds) == 0
+    consumer.take(entries)
+    consumer.close()
+    roll_up(other := tmp_path / "other", [entries], [False])
+    assert dump(tmp_path) == dump(other)
+
+
 @pytest.fixture(autouse=True)
 def _other(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
