@@ -147,7 +147,7 @@ def web_services(parts: Parts, standing: Standing, version: str) -> WebServices:
         tokens=parts.tokens,
         metrics=metrics,
         health=health,
-        failures=FailureLimit(time.time_ns, every_s=60 / settings.limits.failures_per_minute),
+        failures=FailureLimit(every_s=60 / settings.limits.failures_per_minute),
         proxies=settings.proxies,
         metrics_open=settings.metrics is MetricsAccess.OPEN,
         https=settings.tls is not None,

@@ -104,8 +104,8 @@ def room_of(settings: CollectorSettings) -> Room:
     limits = settings.limits
     return Room.of(
         limits.ingest_mb,
-        limits.batches_per_minute,
-        mb_per_hour=limits.agent_mb_per_hour,
+        per_minute=limits.batches_per_minute,
+        bytes_per_hour=limits.agent_mb_per_hour << 20,
         new_epochs=limits.new_epochs_per_day,
         epochs=limits.epochs,
     )

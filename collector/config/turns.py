@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from collector.allowance import Allowance
 from collector.control.principal import Kind, Principal
 from probes.contract.errors import MailcanaryError
 
@@ -34,12 +35,9 @@ class Turns:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._changes_per_hour = changes_per_hour
-        self._every_s = _HOUR_S / changes_per_hour
-        self._ahead_s = (min(CHANGES_AT_ONCE, changes_per_hour) - 1) * self._every_s
-        self._monotonic = monotonic
+        most = min(CHANGES_AT_ONCE, changes_per_hour)
+        self._changes = Allowance(most, _HOUR_S / changes_per_hour, monotonic)
         self._busy: set[str] = set()
-        # When each one's changes are forgotten. Only who has a file can change: that bounds it.
-        self._full_s: dict[str, float] = {}
 
     @contextmanager
     def one(self, who: Principal) -> Iterator[None]:
@@ -68,13 +66,11 @@ class Turns:
         """
         if who.kind is Kind.OPERATOR:
             return
-        wait_s = self._full_s.get(who.name, 0.0) - self._monotonic() - self._ahead_s
-        if wait_s > 0:
+        if wait_s := self._changes.wait_s(who.name):
             detail = f"found another change, allowed are {self._changes_per_hour} in an hour"
             raise TooOftenError(detail, math.ceil(wait_s))
 
     def changed(self, who: Principal) -> None:
         """Count a change."""
         if who.kind is not Kind.OPERATOR:
-            now_s = self._monotonic()
-            self._full_s[who.name] = max(now_s, self._full_s.get(who.name, now_s)) + self._every_s
+            self._changes.spend(who.name)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from collector.allowance import Allowance
 from collector.ingest.quota import ByteQuota
 from probes.contract.errors import MailcanaryError
 
@@ -54,25 +55,10 @@ class Room:
     epochs: int = 1000
 
     @classmethod
-    def of(
-        cls,
-        megabytes: int,
-        per_minute: int,
-        *,
-        mb_per_hour: int = 2048,
-        new_epochs: int = 32,
-        epochs: int = 1000,
-    ) -> "Room":
+    def of(cls, megabytes: int, **bounds: int) -> "Room":
         """Room within ``megabytes`` MiB, a quarter of it for bodies as they come."""
         body_bytes = (megabytes << 20) // 4
-        return cls(
-            body_bytes=body_bytes,
-            plain_bytes=(megabytes << 20) - body_bytes,
-            per_minute=per_minute,
-            bytes_per_hour=mb_per_hour << 20,
-            new_epochs=new_epochs,
-            epochs=epochs,
-        )
+        return cls(body_bytes=body_bytes, plain_bytes=(megabytes << 20) - body_bytes, **bounds)
 
 
 class Admission:
@@ -89,7 +75,7 @@ class Admission:
         self._monotonic = monotonic
         self.quota = ByteQuota(self.room.bytes_per_hour, monotonic)
         self._agents: Counter[str] = Counter()
-        self._due_s: dict[str, float] = {}
+        self._batches = Allowance(self.room.per_minute, 60.0 / self.room.per_minute, monotonic)
         self._bytes = 0
         self.memory = Budget(self.room.plain_bytes)
         self._told: dict[tuple[str, str], tuple[float, str]] = {}
@@ -119,15 +105,17 @@ class Admission:
         size = min(body_bytes, room.body_bytes)
         if self._agents[agent] >= room.per_agent:
             raise self.busy("agent", agent, f"{room.per_agent} batches of {agent} under way")
-        wait_s = self.quota.wait_s(agent)
-        if wait_s > 0:
+        if wait_s := self.quota.wait_s(agent):
             text = f"more than {room.bytes_per_hour} bytes of {agent} within an hour"
             raise self.busy("quota", agent, text, math.ceil(wait_s))
         if self.inside >= room.places:
             raise self.busy("places", agent, f"{room.places} batches under way")
         if self._bytes + size > room.body_bytes:
             raise self.busy("bytes", agent, f"batches of {self._bytes} bytes under way")
-        self._charge(agent)
+        if wait_s := self._batches.wait_s(agent):
+            text = f"more than {room.per_minute} batches of {agent} a minute"
+            raise self.busy("rate", agent, text, math.ceil(wait_s))
+        self._batches.spend(agent)
         self._agents[agent] += 1
         self._bytes += size
         try:
@@ -137,17 +125,6 @@ class Admission:
             self._agents[agent] -= 1
             if not self._agents[agent]:
                 del self._agents[agent]
-
-    def _charge(self, agent: str) -> None:
-        """Count a batch against the agent's rate (generic cell rate algorithm, ITU-T I.371)."""
-        now_s = self._monotonic()
-        due_s = max(now_s, self._due_s.get(agent, now_s))
-        early_s = due_s + 60.0 / self.room.per_minute - now_s - 60.0
-        # A hair: the sum of a minute's worth of steps is not exactly a minute.
-        if early_s > 1e-6:
-            text = f"more than {self.room.per_minute} batches of {agent} a minute"
-            raise self.busy("rate", agent, text, math.ceil(early_s))
-        self._due_s[agent] = due_s + 60.0 / self.room.per_minute
 
     def busy(self, why: str, agent: str, found: str, retry_after_s: int = 1) -> BusyError:
         """The error that turns a batch of ``agent`` away, counted."""

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 
+from collector.allowance import Allowance
 from collector.log.engine import Appended, Batch
 
 _HOUR_S = 3600.0
@@ -11,7 +12,7 @@ EVENT_BYTES = 128
 
 
 class ByteQuota:
-    """A token bucket for each agent: an hour's worth at once, and then at that rate.
+    """What each agent may have: an hour's worth at once, and then at that rate.
 
     Paid in arrears: who is not in debt may send a batch, whatever its size, and waits afterwards.
     So what a batch unpacks to need not be known before it is read, and the debt is at most what the
@@ -21,24 +22,19 @@ class ByteQuota:
     def __init__(
         self, bytes_per_hour: int, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
-        self.bytes_per_hour = bytes_per_hour
-        self._monotonic = monotonic
-        self._full_s: dict[str, float] = {}
-        """When each one's bucket is full again: those that are full need no entry."""
+        self._allowed = Allowance(bytes_per_hour, _HOUR_S / bytes_per_hour, monotonic)
 
     def wait_s(self, agent: str) -> float:
-        """In how many seconds the agent may send; 0 or less when it may now."""
-        return self._full_s.get(agent, 0.0) - self._monotonic() - _HOUR_S
+        """In how many seconds the agent may send; 0.0 when it may now."""
+        return self._allowed.wait_s(agent, 0)
 
     def take(self, agent: str, amount: int) -> None:
         """Count ``amount`` bytes against the agent."""
-        now_s = self._monotonic()
-        full_s = max(now_s, self._full_s.get(agent, now_s))
-        self._full_s[agent] = full_s + amount * _HOUR_S / self.bytes_per_hour
+        self._allowed.spend(agent, amount)
 
     def give(self, agent: str, amount: int) -> None:
         """Give back what was taken for nothing."""
-        self._full_s[agent] -= amount * _HOUR_S / self.bytes_per_hour
+        self._allowed.give_back(agent, amount)
 
 
 def cost(batch: Batch) -> int:

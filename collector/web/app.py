@@ -4,7 +4,7 @@ import asyncio
 import re
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -53,7 +53,6 @@ class WebServices:
     tokens: Verifier
     metrics: Metrics
     health: Health
-    clock_ns: Callable[[], int] = time.time_ns
     failures: FailureLimit | None = None
     proxies: Networks = ()
     metrics_open: bool = False
@@ -81,7 +80,7 @@ def build_app(
     app[VERSION] = base.health.version
     for key, service in known.items():
         app[key] = service
-    failures = base.failures or FailureLimit(base.clock_ns)
+    failures = base.failures or FailureLimit()
     app[GATE] = gate = Gatekeeper(base.tokens, failures, base.metrics.auth_failures.inc)
     for route in served:
         app.router.add_route(route.method, route.path, _guarded(route, gate))

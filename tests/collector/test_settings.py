@@ -64,7 +64,7 @@ def test_every_mistake_is_told_at_once() -> None:
 
 def test_the_largest_batch_fits_into_what_ingest_may_have() -> None:
     least = parse_settings("c.yaml", "version: 1\nlimits: {ingest_mb: 32}\n").limits.ingest_mb
-    assert Room.of(least, 1).body_bytes >= MAX_COMPRESSED_BYTES
+    assert Room.of(least).body_bytes >= MAX_COMPRESSED_BYTES
     with pytest.raises(ConfigError, match=r"limits.ingest_mb: found .* allowed is at least 32"):
         parse_settings("c.yaml", "version: 1\nlimits: {ingest_mb: 31}\n")
 

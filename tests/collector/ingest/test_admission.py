@@ -118,9 +118,9 @@ def test_what_was_turned_away_counts_against_no_rate() -> None:
 
 
 def test_room_within_so_many_megabytes() -> None:
-    room = Room.of(256, 600)
+    room = Room.of(256)
     assert room == Room()
-    assert Room.of(1, 10).body_bytes + Room.of(1, 10).plain_bytes == 1 << 20
+    assert Room.of(1).body_bytes + Room.of(1).plain_bytes == 1 << 20
 
 
 async def test_memory_is_given_in_the_order_in_which_it_was_asked_for() -> None:

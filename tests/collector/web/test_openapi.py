@@ -70,7 +70,7 @@ async def parts(directory: Path) -> "AsyncIterator[dict[Any, Any]]":
 
 
 async def _serve(directory: Path, begun: "list[str]", ready: threading.Event) -> None:
-    generous = FailureLimit(lambda: 0, burst=1_000_000)
+    generous = FailureLimit(burst=1_000_000)
     async with parts(directory) as services:
         app = build_app(web_services(failures=generous), services, SERVED)
         async with serving(app, ServerOptions(port=0)) as server:

@@ -224,7 +224,7 @@ async def test_too_many_connections_of_one_address_keep_no_other_out(
 
 async def test_bad_tokens_are_limited_by_address_and_good_ones_never() -> None:
     clock = HandClock()
-    base = web_services(failures=FailureLimit(clock.wall_ns, burst=2, every_s=6.0))
+    base = web_services(failures=FailureLimit(burst=2, every_s=6.0, monotonic=clock.monotonic))
     async with started({}, ROUTES, base) as client:
         got = [(await client.get("/fail", headers=bearer("wrong"))) for _ in range(3)]
         assert [response.status for response in got] == [401, 401, 429]
