@@ -173,6 +173,9 @@ class ConfigService:
         checked = time.monotonic()
         revision = await asyncio.to_thread(config_revision, config)
         if self._in_force is not None and self._in_force.revision == revision:
+            if self._told != revision:
+                # The log's last word is of one that did not come into force after all.
+                await self._tell(self._in_force, await asyncio.to_thread(document_of, config))
             self.trouble = None
             return
         new = InForce(config, revision, self._now_ns())

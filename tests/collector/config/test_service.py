@@ -192,6 +192,29 @@ async def test_a_control_file_that_takes_nothing_does_not_fill_the_log(
         assert await found.told() == [before, found.config.in_force.revision]
 
 
+async def test_the_logs_last_word_is_of_what_is_in_force(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def takes_nothing(_revisions: object, *_: object) -> None:
+        raise ControlError("control: the file could not be used (disk I/O error)")
+
+    async with site(tmp_path) as found:
+        before = found.config.in_force.revision
+        file = found.directory / "acme.yaml"
+        was = file.read_text()
+        with monkeypatch.context() as patch:
+            patch.setattr(Revisions, "put_in_force", takes_nothing)
+            write_yaml(file, customer("acme", labels={"tier": "gold"}))
+            assert not await found.config.reload()
+            assert (await found.told())[-1] != before
+            file.write_text(was)
+            assert await found.config.reload()
+        assert found.config.trouble is None
+        assert (await found.told())[-1] == before
+        assert await found.config.reload()
+        assert len(await found.told()) == 3
+
+
 async def test_the_log_is_told_again_of_what_is_long_in_force(tmp_path: Path) -> None:
     async with site(tmp_path) as found:
         watching = asyncio.create_task(found.config.watch())
