@@ -24,7 +24,6 @@ from probes.contract.errors import MailcanaryError
 
 LOG = "log"
 CONFIG = "config"
-PARTIAL = ".partial"
 
 Progress = Callable[[int], None]
 
@@ -60,27 +59,17 @@ def backup(
     """
     if not (state / LOG).is_dir():
         raise BackupError(f"{state}: found no log, allowed is a collector's state directory")
-    _must_be_free(target)
-    partial = target.with_name(target.name + PARTIAL)
-    shutil.rmtree(partial, ignore_errors=True)
+    files.must_be_free(target)
+    notes: list[str] = []
     try:
-        partial.mkdir(parents=True, mode=0o700)
-        notes: list[str] = []
-        rollups = _copy_rollups(state, partial, notes)
-        log = log_backup.backup(state / LOG, partial / LOG, progress)
-        control = copy_control(state, partial)
-        count = _copy_config(list(config), partial / CONFIG, notes)
-        size = files.bytes_of([file for file in partial.rglob("*") if file.is_file()])
-        files.sync_directory(partial)
-        with contextlib.suppress(FileNotFoundError):
-            target.rmdir()
-        partial.rename(target)
-        files.sync_directory(target.absolute().parent)
-    except BaseException as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        if isinstance(error, OSError) and not isinstance(error, MailcanaryError):
-            raise _trouble(target, error) from error
-        raise
+        with files.made_whole(target) as partial:
+            rollups = _copy_rollups(state, partial, notes)
+            log = log_backup.backup(state / LOG, partial / LOG, progress)
+            control = copy_control(state, partial)
+            count = _copy_config(list(config), partial / CONFIG, notes)
+            size = files.bytes_of([file for file in partial.rglob("*") if file.is_file()])
+    except OSError as error:
+        raise error if isinstance(error, MailcanaryError) else _trouble(target, error) from error
     return Copied(log.report, control, rollups, count, size, notes)
 
 
@@ -96,7 +85,7 @@ def restore(source: Path, state: Path, progress: Progress = lambda _: None) -> C
     """
     if not (source / LOG).is_dir() or not (source / CONTROL).is_file():
         raise BackupError(f"{source}: found no backup, allowed is what `mailcanary backup` wrote")
-    _must_be_free(state)
+    files.must_be_free(state)
     was_there = state.is_dir()
     try:
         state.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -153,17 +142,6 @@ def _copy_config(config: Sequence[Path], target: Path, notes: list[str]) -> int:
         files.sync_directory(place.parent)
         count += 1
     return count
-
-
-def _must_be_free(target: Path) -> None:
-    try:
-        taken = target.exists() and (not target.is_dir() or any(target.iterdir()))
-    except OSError as error:
-        raise _trouble(target, error) from error
-    if taken:
-        raise BackupError(
-            f"{target}: found something there, allowed is a directory that is new or empty"
-        )
 
 
 def _give_away(state: Path) -> None:

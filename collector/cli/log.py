@@ -123,7 +123,7 @@ def _output(to: Path | None) -> Iterator[BinaryIO]:
     if to is None:
         yield sys.stdout.buffer
         return
-    temporary = to.with_name(to.name + copies.PARTIAL)
+    temporary = to.with_name(to.name + files.PARTIAL)
     try:
         with temporary.open("wb") as stream:
             yield stream

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from collector.control.schema import FILE_NAME, SCHEMA_VERSION, ControlError
+from collector.log.files import sync_file
 
 _COUNTED = ("tokens", "audit", "agents", "revisions")
 
@@ -42,11 +43,7 @@ def copy_database(file: Path, target: Path) -> None:
             # One file from here on, that can be carried about by itself.
             copy.execute("PRAGMA journal_mode=DELETE")
             _must_be_sound(copy)
-        descriptor = os.open(target, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_file(target)
     except BaseException:
         target.unlink(missing_ok=True)
         raise

@@ -1,6 +1,5 @@
 """A copy of a log that is being written to, and a log from such a copy."""
 
-import contextlib
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -14,7 +13,6 @@ from collector.log.store import Limits, next_generation
 from collector.log.verify import Report, verify
 
 Progress = Callable[[int], None]
-PARTIAL = ".partial"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,17 +22,6 @@ class Copied:
     segments: int
     bytes: int
     report: Report
-
-
-def _must_be_free(target: Path) -> None:
-    try:
-        taken = target.exists() and (not target.is_dir() or any(target.iterdir()))
-    except OSError as error:
-        raise files.trouble(target, error) from error
-    if taken:
-        raise LogError(
-            f"{target}: found something there, allowed is a directory that is new or empty"
-        )
 
 
 def _copy(file: Path, target: Path, *, still: bool) -> None:
@@ -65,42 +52,37 @@ def backup(directory: Path, target: Path, progress: Progress = lambda _: None) -
     Raises:
         LogError: there is no log, ``target`` is in use, or the disk is full.
     """
-    _must_be_free(target)
-    partial = target.with_name(target.name + PARTIAL)
-    shutil.rmtree(partial, ignore_errors=True)
+    files.must_be_free(target)
     try:
-        firsts = files.list_segments(directory)
-        if not firsts:
-            raise LogError(f"{directory}: found no segment, allowed is a log's directory")
-        partial.mkdir(parents=True, mode=0o700)
-        # From the newest on: what retention drops meanwhile is the oldest, and leaves no hole.
-        for first in reversed(firsts):
-            file = files.segment_file(directory, first)
-            still = first != firsts[-1] and files.journal_bytes(file) == 0
-            copy = files.segment_file(partial, first)
-            try:
-                _copy(file, copy, still=still)
-            except sqlite3.OperationalError:
-                if file.exists() or first == firsts[-1]:
-                    raise
-                files.remove(copy)
-                break
-            files.sync_file(copy)
-            progress(files.bytes_of([copy]))
-        files.sync_directory(partial)
-        report = verify(partial)
-        size = files.bytes_of(list(partial.iterdir()))
-        with contextlib.suppress(FileNotFoundError):
-            target.rmdir()
-        partial.rename(target)
-        files.sync_directory(target.absolute().parent)
+        with files.made_whole(target) as partial:
+            _copy_segments(directory, partial, progress)
+            report = verify(partial)
+            size = files.bytes_of(list(partial.iterdir()))
     except sqlite3.Error as error:
-        shutil.rmtree(partial, ignore_errors=True)
         raise schema.explain(error, target.parent) from error
     except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
         raise error if isinstance(error, LogError) else files.trouble(target, error) from error
     return Copied(report.segments, size, report)
+
+
+def _copy_segments(directory: Path, target: Path, progress: Progress) -> None:
+    firsts = files.list_segments(directory)
+    if not firsts:
+        raise LogError(f"{directory}: found no segment, allowed is a log's directory")
+    # From the newest on: what retention drops meanwhile is the oldest, and leaves no hole.
+    for first in reversed(firsts):
+        file = files.segment_file(directory, first)
+        still = first != firsts[-1] and files.journal_bytes(file) == 0
+        copy = files.segment_file(target, first)
+        try:
+            _copy(file, copy, still=still)
+        except sqlite3.OperationalError:
+            if file.exists() or first == firsts[-1]:
+                raise
+            files.remove(copy)
+            break
+        files.sync_file(copy)
+        progress(files.bytes_of([copy]))
 
 
 def restore(source: Path, directory: Path, progress: Progress = lambda _: None) -> Copied:
@@ -115,7 +97,7 @@ def restore(source: Path, directory: Path, progress: Progress = lambda _: None) 
     report = verify(source)
     if report.problems:
         raise LogError("\n".join(str(problem) for problem in report.problems))
-    _must_be_free(directory)
+    files.must_be_free(directory)
     lock = files.take_lock(directory)
     try:
         # Under other names until all are there: half a log is none.

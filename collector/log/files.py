@@ -9,6 +9,8 @@ import errno
 import fcntl
 import os
 import re
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -16,6 +18,8 @@ from collector.log.engine import LogError, LogFullError
 
 SUFFIX = ".sqlite3"
 TEMPORARY = ".new"
+PARTIAL = ".partial"
+"""What a copy is called until it is whole."""
 SIDE_SUFFIXES = ("-wal", "-shm")
 _NAME = re.compile(r"(\d{16})\.sqlite3")
 _LEFTOVER = re.compile(r"\d{16}\.sqlite3\.new(-wal|-shm|-journal)?")
@@ -120,6 +124,46 @@ def publish(temporary: Path, file: Path) -> None:
     sync_file(temporary)
     temporary.rename(file)
     sync_directory(file.parent)
+
+
+def must_be_free(target: Path) -> None:
+    """See that there is nothing at ``target``, or an empty directory.
+
+    Raises:
+        LogError: there is, or it cannot be seen.
+    """
+    try:
+        taken = target.exists() and (not target.is_dir() or any(target.iterdir()))
+    except OSError as error:
+        raise trouble(target, error) from error
+    if taken:
+        raise LogError(
+            f"{target}: found something there, allowed is a directory that is new or empty"
+        )
+
+
+@contextlib.contextmanager
+def made_whole(target: Path) -> Iterator[Path]:
+    """A directory to be filled, for its owner alone, that gets the name ``target`` once it is.
+
+    Where that fails nothing of it is left.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    partial = target.with_name(target.name + PARTIAL)
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True, mode=0o700)
+        yield partial
+        sync_directory(partial)
+        with contextlib.suppress(FileNotFoundError):
+            target.rmdir()
+        partial.rename(target)
+        sync_directory(target.absolute().parent)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
 
 
 def sync_file(file: Path) -> None:
