@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, StringConstraints
 
 from probes.contract.config.document import read
-from probes.contract.config.models import Duration, FilePath, Host, Model, Port, Version
+from probes.contract.config.fields import Duration, FilePath, Host, Model, Port, Version
 from probes.contract.config.networks import IpNetwork, network
 from probes.contract.config.parts import Place, Taker
 from probes.contract.config.schema import file_schema

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator
 
-from probes.contract.config.models import FilePath, Model, SecretName, Version
+from probes.contract.config.fields import FilePath, Model, SecretName, Version
 from probes.contract.config.networks import IpNetwork, network
 
 _ENDPOINT = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]{1,253})):([1-9][0-9]{0,4})")

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from probes.contract.checks import EgressPattern, EgressSeen, QueueSeen
 from probes.contract.names import Path
 from probes.contract.stages import Reason, Result, Stage
 
@@ -196,7 +197,12 @@ class Bounce(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="b
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="check"):
-    """What a probe from the relay's own side saw (egress, queue, TLS, DNS)."""
+    """What a probe from the relay's own side saw (egress, queue, TLS, DNS).
+
+    One :class:`~probes.contract.checks.Finding` of a round that began at ``began_ns``: checks of
+    one agent with the same ``probe``, ``relay`` and ``began_ns`` belong together. ``at_ns`` is when
+    this one was known.
+    """
 
     agent: str
     probe: str
@@ -209,6 +215,11 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="ch
     reason: Reason | None = None
     detail: str | None = None
     timings: dict[str, float] = msgspec.field(default_factory=dict)
+    began_ns: int | None = None
+    interval_s: float | None = None
+    egress: EgressSeen | None = None
+    pattern: EgressPattern | None = None
+    queue: QueueSeen | None = None
 
 
 class MailboxHealth(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,7 +19,8 @@ class Stage(_Words):
 
     ``RESOLVE`` to ``ACCEPT`` lie between agent and relay (RFC 5321 section 3), each timed alone.
     ``TRANSIT`` means that the relay accepted and the mailbox has not seen it. The ``EGRESS_*``
-    stages are claimed only on evidence from the relay itself: a check, its queue, a DSN.
+    stages lie between the relay and the next host, and are claimed only on evidence from the relay
+    itself: a check, its queue, a DSN. ``QUEUE`` is the reading of the queue.
     """
 
     RESOLVE = "resolve"
@@ -36,7 +37,14 @@ class Stage(_Words):
     EGRESS_RESOLVE = "egress-resolve"
     EGRESS_CONNECT = "egress-connect"
     EGRESS_BANNER = "egress-banner"
+    EGRESS_EHLO = "egress-ehlo"
     EGRESS_TLS = "egress-tls"
+    EGRESS_AUTH = "egress-auth"
+    EGRESS_MAIL = "egress-mail"
+    EGRESS_RCPT = "egress-rcpt"
+    EGRESS_DATA = "egress-data"
+    EGRESS_ACCEPT = "egress-accept"
+    QUEUE = "queue"
     OTHER = "other"
 
 
@@ -80,6 +88,18 @@ class Reason(_Words):
     STALE = "stale"
     INTERRUPTED = "interrupted"
     LOCAL = "local"
+    SILENT = "silent"
+    """A connection came about, and nobody spoke."""
+    INTERCEPTED = "intercepted"
+    """Something in between answers in the place of the host."""
+    FILTERED = "filtered"
+    """The mail port fails towards everywhere while other ports work."""
+    NETWORK = "network"
+    """Everything fails towards everywhere."""
+    DESTINATION = "destination"
+    """Single destinations fail while others work."""
+    GREYLISTED = "greylisted"
+    """Put off at first, as is done to those that are not known (RFC 6647)."""
     OTHER = "other"
 
 

@@ -16,6 +16,7 @@ def duplicates(draft: Draft) -> Iterator[Problem]:
     yield from _names([customer.part for customer in draft.customers], "customer")
     yield from _names(draft.relays, "relay")
     yield from _names(draft.agents, "agent")
+    yield from _names(draft.destinations, "destination")
     addresses = _Firsts("the mailbox address", "an address of its own")
     for customer in draft.customers:
         yield from _names(customer.mailboxes, "mailbox of the customer")

@@ -9,6 +9,7 @@ from probes.contract.config.document import Document, read
 from probes.contract.config.duplicates import duplicates
 from probes.contract.config.messages import NUMBERS
 from probes.contract.config.models import Config
+from probes.contract.config.outward import outward, outward_warnings
 from probes.contract.config.parts import Draft, take_apart
 from probes.contract.config.references import references, secrets, times
 from probes.contract.config.source import Source
@@ -62,7 +63,7 @@ def check_sources(
         if problem.allowed not in NUMBERS or (problem.file, problem.path) not in told
     )
     config = None if problems else draft.config()
-    return Checked(config, sorted(problems), sorted(warnings(draft)))
+    return Checked(config, sorted(problems), sorted([*warnings(draft), *outward_warnings(draft)]))
 
 
 def parse_config(sources: Sequence[Source]) -> Config:
@@ -83,6 +84,7 @@ def _check(draft: Draft, *, all_readable: bool) -> Iterator[Problem]:
     yield from references(draft, all_readable=all_readable)
     yield from secrets(draft)
     yield from times(draft)
+    yield from outward(draft)
     yield from budgets(draft)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from probes.contract.config.document import Loc
-from probes.contract.config.models import (
+from probes.contract.config.fields import (
     ADDRESS_PATTERN,
     HOST_PATTERN,
     MAILBOX_REF_PATTERN,

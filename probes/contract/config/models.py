@@ -1,157 +1,32 @@
 """The words of the configuration file, as pydantic models; ``docs/config.md`` explains each.
 
-Unknown keys are refused everywhere. Durations are seconds once parsed, ratios lie in 0..1.
+Unknown keys are refused everywhere.
 """
 
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv6Address
-from typing import Annotated, Any, Literal
-from unicodedata import category
+from typing import Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    StringConstraints,
-    ValidationError,
-    ValidatorFunctionWrapHandler,
-    WithJsonSchema,
-    WrapValidator,
+from pydantic import Field
+
+from probes.contract.config.fields import (
+    NO_LABELS,
+    Address,
+    Duration,
+    FolderName,
+    Host,
+    IpAddress,
+    Labels,
+    MailboxRef,
+    Model,
+    Name,
+    Percent,
+    PerMinute,
+    Port,
+    SecretName,
+    Selector,
+    UserName,
+    Version,
 )
-
-from probes.contract.names import LABEL_KEY_PATTERN, NAME_PATTERN
-from probes.contract.units import (
-    DURATION_PATTERN,
-    PERCENT_PATTERN,
-    parse_duration,
-    parse_percent,
-    write_duration,
-    write_percent,
-)
-
-MIN_DURATION_S = 0.001
-MAX_DURATION_S = 366 * 86400.0
-
-
-def _duration(value: object) -> float:
-    if not isinstance(value, str):
-        raise ValueError("a duration with a unit, such as 500ms, 30s, 5m, 2h or 6d")
-    seconds = parse_duration(value)
-    if not MIN_DURATION_S <= seconds <= MAX_DURATION_S:
-        raise ValueError("a duration from 1ms to 366d")
-    return seconds
-
-
-def _percent(value: object) -> float:
-    if not isinstance(value, str):
-        raise ValueError("a percentage from 0% to 100%, such as 99.5%")
-    return parse_percent(value)
-
-
-def _version(value: object) -> object:
-    # Literal[1] alone lets 1.0 and true pass, which another reader of the file may not.
-    if type(value) is not int:
-        raise ValueError("1")
-    return value
-
-
-_JOINERS = "\u200c\u200d"
-
-
-def _printable(value: str) -> str:
-    # Such texts end in a line of a protocol, on a terminal, in a log. What cannot be seen there
-    # could break the line, or say something else than it seems to.
-    if not all(map(_can_be_read, value)) or not value.strip():
-        raise ValueError("printable text on one line, and not only spaces")
-    return value
-
-
-def _can_be_read(sign: str) -> bool:
-    # Python calls no space but one printable, and no joiner: there is hardly a line in Persian or
-    # Hindi without those, and Japanese and French have spaces of their own.
-    return sign.isprintable() or sign in _JOINERS or category(sign) == "Zs"
-
-
-def _ip_address(value: object, handler: ValidatorFunctionWrapHandler) -> Any:
-    # One problem for the field, not one per member of the union; and no address from a number.
-    try:
-        if isinstance(value, str | IPv4Address | IPv6Address):
-            return handler(value)
-    except ValidationError:
-        pass
-    raise ValueError("an IPv4 or IPv6 address, such as 203.0.113.11")
-
-
-def _selector(value: object, handler: ValidatorFunctionWrapHandler) -> Any:
-    try:
-        chosen = handler(value)
-    except ValidationError:
-        chosen = None
-    if not chosen:
-        raise ValueError("all, a name, a list of names, or labels such as {pool: mx}")
-    return chosen
-
-
-Duration = Annotated[
-    float,
-    BeforeValidator(_duration),
-    PlainSerializer(write_duration, return_type=str, when_used="json"),
-    WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN, "examples": ["30s", "5m"]}),
-]
-"""Seconds; written with a unit."""
-
-Percent = Annotated[
-    float,
-    BeforeValidator(_percent),
-    PlainSerializer(write_percent, return_type=str, when_used="json"),
-    WithJsonSchema({"type": "string", "pattern": PERCENT_PATTERN, "examples": ["99.5%"]}),
-]
-"""A ratio; written as a percentage."""
-
-Version = Annotated[Literal[1], BeforeValidator(_version)]
-"""The version of a file's format; there is one so far."""
-
-# For editors and other programs. What is printable besides this depends on a version of Unicode.
-TEXT_PATTERN = r"^ *[^\u0000-\u0020\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$"
-Text = Annotated[
-    str,
-    Field(min_length=1, json_schema_extra={"pattern": TEXT_PATTERN}),
-    AfterValidator(_printable),
-]
-"""One line that a person can read whole: in any language, but nothing that cannot be printed."""
-Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
-LabelKey = Annotated[str, StringConstraints(pattern=LABEL_KEY_PATTERN)]
-LabelValue = Annotated[Text, StringConstraints(max_length=128)]
-Labels = dict[LabelKey, LabelValue]
-HOST_PATTERN = r"^[A-Za-z0-9._:-]{1,253}$"
-Host = Annotated[str, StringConstraints(pattern=HOST_PATTERN)]
-"""A host name or an IP address."""
-Port = Annotated[int, Field(ge=1, le=65535, strict=True)]
-# A dot-atom and a domain (RFC 5321 section 4.1.2) in ASCII: what every relay takes.
-ADDRESS_PATTERN = (
-    r"^[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
-    r"@[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*$"
-)
-Address = Annotated[str, StringConstraints(pattern=ADDRESS_PATTERN, max_length=318)]
-SECRET_NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,62}(/[a-z0-9][a-z0-9._-]{0,62})?$"  # noqa: S105 - a pattern
-SecretName = Annotated[str, StringConstraints(pattern=SECRET_NAME_PATTERN)]
-"""``name`` for the operator's own secrets, ``customer/name`` for a customer's."""
-MAILBOX_REF_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,62}/[a-z0-9][a-z0-9._-]{0,62}$"
-MailboxRef = Annotated[str, StringConstraints(pattern=MAILBOX_REF_PATTERN)]
-"""``customer/mailbox``."""
-FilePath = Annotated[Text, StringConstraints(max_length=4096)]
-UserName = Annotated[Text, StringConstraints(max_length=320)]
-FolderName = Annotated[Text, StringConstraints(max_length=1024)]
-PerMinute = Annotated[float, Field(gt=0, le=1_000_000, strict=True)]
-
-
-class Model(BaseModel):
-    """The base of every part of the configuration: frozen, unknown keys refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class RelayTls(StrEnum):
@@ -176,9 +51,6 @@ class Rotation(StrEnum):
     IN = "in"
     OUT = "out"
     DEPLOYING = "deploying"
-
-
-IpAddress = Annotated[IPv4Address | IPv6Address, WrapValidator(_ip_address)]
 
 
 class Defaults(Model):
@@ -241,7 +113,7 @@ class Relay(Model):
     """Canaries a minute that the relay may be given by all agents together."""
     rotation: Rotation = Rotation.IN
     """in, out (drained) or deploying; canaries fly in every state."""
-    labels: Labels = {}
+    labels: Labels = NO_LABELS
     """What it has in common with others: provider, region, zone, pool."""
 
 
@@ -265,7 +137,10 @@ class Agent(Model):
     """Absent for an agent that sends no canaries."""
     on_relay: Name | None = None
     """The relay on which the agent sits and from which it looks outward."""
-    labels: Labels = {}
+    sources: tuple[IpAddress, ...] = ()
+    """Addresses of its host from which it looks outward, where NAT makes them others than the
+    relay's egress."""
+    labels: Labels = NO_LABELS
     """Where it stands: site, isp."""
 
 
@@ -312,7 +187,7 @@ class Mailbox(Model):
     """The authserv-id (RFC 8601) whose Authentication-Results are believed."""
     max_per_minute: PerMinute = 30.0
     """Canaries a minute that the mailbox may be given by all agents together."""
-    labels: Labels = {}
+    labels: Labels = NO_LABELS
     """What it has in common with others: mx."""
 
 
@@ -332,10 +207,6 @@ class Quota(Model):
     """Paths."""
     per_minute: PerMinute = 200.0
     """Canaries a minute."""
-
-
-Selector = Annotated[Literal["all"] | Name | tuple[Name, ...] | Labels, WrapValidator(_selector)]
-"""``all``, one name, a list of names, or labels that must all match."""
 
 
 class Rule(Model):
@@ -370,8 +241,49 @@ class Customer(Model):
     """Its mailboxes."""
     canaries: tuple[Rule, ...] = ()
     """Which canaries fly."""
-    labels: Labels = {}
+    labels: Labels = NO_LABELS
     """What it has in common with others."""
+
+
+class Destination(Model):
+    """Where mail goes on to from the relays: the MX hosts of a domain, or hosts by name."""
+
+    name: Name
+    """Its name, unique among destinations."""
+    domain: Host | None = None
+    """Domain whose MX hosts these are; or hosts, one of the two."""
+    hosts: tuple[Host, ...] = ()
+    """Hosts that take mail, by name or address."""
+    port: Port = 25
+    """TCP port on which they take it."""
+    controls: tuple[Port, ...] = ()
+    """TCP ports of the same hosts that are open, too, and that no filter of mail stands before."""
+    reference: bool = False
+    """A host to compare with, which is known to be up; no mail need go there."""
+    labels: Labels = NO_LABELS
+    """What it has in common with others: mx."""
+
+
+class ProbeKind(StrEnum):
+    """What an agent can look at from its relay's side."""
+
+    EGRESS = "egress"
+    QUEUE = "queue"
+
+
+class CheckRule(Model):
+    """Something that the agents on relays look at, again and again."""
+
+    probe: ProbeKind
+    """egress (port 25 of the destinations) or queue (the relay's own)."""
+    relays: Selector = "all"
+    """all, a name, a list of names, or labels that must all match; each needs an agent on it."""
+    destinations: Selector = "all"
+    """As for relays; for egress."""
+    interval: Duration = 30.0
+    """Time from one look to the next."""
+    timeout: Duration = 10.0
+    """How long one look may take: to a host for egress, at all of the queue for queue."""
 
 
 class Config(Model):
@@ -389,3 +301,7 @@ class Config(Model):
     """The vantage points."""
     customers: tuple[Customer, ...] = ()
     """The tenants; more may follow in customers.d/*.yaml."""
+    destinations: tuple[Destination, ...] = ()
+    """Where mail goes on to from the relays."""
+    checks: tuple[CheckRule, ...] = ()
+    """What is looked at from the relays' own side."""

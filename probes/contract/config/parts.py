@@ -8,7 +8,16 @@ from pydantic import BaseModel
 
 from probes.contract.config.document import Document, Loc
 from probes.contract.config.messages import close_to, describe
-from probes.contract.config.models import Agent, Config, Customer, Mailbox, Relay, Rule
+from probes.contract.config.models import (
+    Agent,
+    CheckRule,
+    Config,
+    Customer,
+    Destination,
+    Mailbox,
+    Relay,
+    Rule,
+)
 from probes.contract.config.salvage import STAND_INS, salvage
 from probes.contract.errors import Problem
 
@@ -75,6 +84,8 @@ class Draft:
     relays: list[Part[Relay]] = field(default_factory=list)
     agents: list[Part[Agent]] = field(default_factory=list)
     customers: list[CustomerPart] = field(default_factory=list)
+    destinations: list[Part[Destination]] = field(default_factory=list)
+    checks: list[Part[CheckRule]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
     def config(self) -> Config:
@@ -95,6 +106,8 @@ class Draft:
                 "relays": tuple(values(self.relays)),
                 "agents": tuple(values(self.agents)),
                 "customers": customers,
+                "destinations": tuple(values(self.destinations)),
+                "checks": tuple(values(self.checks)),
             }
         )
 
@@ -123,6 +136,10 @@ def take_apart(main: Document, customers: Sequence[Document]) -> Draft:
         if document.readable
     ]
     draft.relays, draft.agents = told_apart(relays), told_apart(agents)
+    draft.destinations = told_apart(
+        [taker.part(place, raw, Destination) for place, raw in lists["destinations"]]
+    )
+    draft.checks = [taker.part(place, raw, CheckRule) for place, raw in lists["checks"]]
     parts = told_apart([entry.part for entry in entries])
     draft.customers = [
         replace(entry, part=part) for entry, part in zip(entries, parts, strict=True)
@@ -155,7 +172,7 @@ def shown_name(name: str) -> str:
     return "(no name of its own)" if name.startswith(_NAMELESS) else name
 
 
-_CONFIG_LISTS = ("relays", "agents", "customers")
+_CONFIG_LISTS = ("relays", "agents", "customers", "destinations", "checks")
 _CUSTOMER_LISTS = ("mailboxes", "canaries")
 
 _ITEMS: Mapping[str, type[BaseModel]] = {
@@ -164,6 +181,8 @@ _ITEMS: Mapping[str, type[BaseModel]] = {
     "customers": Customer,
     "mailboxes": Mailbox,
     "canaries": Rule,
+    "destinations": Destination,
+    "checks": CheckRule,
 }
 
 Items = list[tuple[Place, object]]

@@ -8,8 +8,9 @@ but neither their bounce mailboxes nor any customer whose canaries they alone fl
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from probes.contract.config.models import Agent, Config, Customer, Sender
-from probes.contract.config.selection import Estate, Group
+from probes.contract.check_plan import looks_at
+from probes.contract.config.models import Agent, CheckRule, Config, Customer, ProbeKind, Sender
+from probes.contract.config.selection import Estate, Group, selects
 
 
 def part_of(config: Config, agent: str) -> Config:
@@ -48,8 +49,12 @@ def shell_part(config: Config, agent: str, flown: Iterable[Group]) -> Config:
     for group in flown:
         relays.update(group.relays)
         sharing.update(group.agents)
+    checks = _checks_of(config, mine)
     if mine is not None and mine.on_relay is not None:
         relays.add(mine.on_relay)
+    if any(rule.probe is ProbeKind.QUEUE for rule in checks):
+        # By their senders it knows canaries in the queue, whoever sent them.
+        sharing.update(one.name for one in config.agents if one.sender is not None)
     agents = [
         one if one is mine else _stranger(one)
         for one in config.agents
@@ -60,7 +65,23 @@ def shell_part(config: Config, agent: str, flown: Iterable[Group]) -> Config:
             "relays": tuple(relay for relay in config.relays if relay.name in relays),
             "agents": tuple(agents),
             "customers": (),
+            "destinations": tuple(
+                one for one in config.destinations if any(looks_at(rule, one) for rule in checks)
+            ),
+            "checks": checks,
         }
+    )
+
+
+def _checks_of(config: Config, mine: Agent | None) -> tuple[CheckRule, ...]:
+    """The rules that an agent carries out, each of its own relay alone."""
+    relay = next((one for one in config.relays if mine and one.name == mine.on_relay), None)
+    if relay is None:
+        return ()
+    return tuple(
+        rule.model_copy(update={"relays": relay.name})
+        for rule in config.checks
+        if selects(rule.relays, relay)
     )
 
 

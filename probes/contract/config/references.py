@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from probes.contract.config.messages import suggest
-from probes.contract.config.models import Agent, Defaults, Rule
+from probes.contract.config.models import Agent, CheckRule, Defaults, Rule
 from probes.contract.config.parts import CustomerPart, Draft, Part, Place
 from probes.contract.config.selection import Chosen, selector_words, selects
 from probes.contract.errors import Problem
@@ -29,9 +29,9 @@ def references(draft: Draft, *, all_readable: bool) -> Iterator[Problem]:
         for rule in entry.rules:
             for key, kind, parts in lists:
                 if draft.main.sound(key):
-                    yield from _selection(rule, key, parts, kind)
+                    yield from selection(rule, key, parts, kind)
             if entry.part.sound("mailboxes"):
-                yield from _selection(rule, "mailboxes", entry.mailboxes, "mailbox")
+                yield from selection(rule, "mailboxes", entry.mailboxes, "mailbox")
             if draft.main.sound("agents") and rule.value is not None and rule.sound("agents"):
                 yield from _senders(draft, rule.place, rule.value)
 
@@ -81,9 +81,10 @@ def _a(kind: str) -> str:
     return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
 
 
-def _selection(
-    rule: Part[Rule], key: str, parts: Sequence[Part[Any]], kind: str
+def selection(
+    rule: Part[Rule] | Part[CheckRule], key: str, parts: Sequence[Part[Any]], kind: str
 ) -> Iterator[Problem]:
+    """What is wrong with a rule's selection at ``key`` of those parts, each of them a ``kind``."""
     if rule.value is None:
         return
     place, names = rule.place, _names(parts)

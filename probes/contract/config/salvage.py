@@ -30,6 +30,9 @@ STAND_INS: Mapping[str, object] = {
     "version": 1,
     "egress": "::",
     "received_as": "stand-in.invalid",
+    "sources": "::",
+    "hosts": "stand-in.invalid",
+    "probe": "egress",
 }
 """By key: what stands for a required value, or for an item of a list, that is faulty or missing."""
 
@@ -136,7 +139,7 @@ class _Mending:
         loc: Loc = tuple(step for step in detail["loc"] if step != "[key]")
         if not loc:
             self.faulty.add(loc)
-            keys = self._model.model_fields.keys() & self._stand_ins.keys()
+            keys = self._model.model_fields.keys() & self._stand_ins.keys() - set(_LISTS)
             self.data = {key: _copy(self._stand_ins[key]) for key in keys}
             return
         parent = _at(self.data, loc[:-1])
@@ -182,7 +185,7 @@ class _Mending:
         return loc[-1] in self._stand_ins and loc[-1] not in _LISTS and "labels" not in loc
 
 
-_LISTS = ("egress", "received_as")
+_LISTS = ("egress", "received_as", "sources", "hosts")
 
 
 def _at(data: object, loc: Loc) -> object:

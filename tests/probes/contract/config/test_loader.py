@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from probes.contract.config.fields import Labels
 from probes.contract.config.loader import config_revision, parse_config
-from probes.contract.config.models import Labels
 from probes.contract.config.source import Source
 from probes.contract.errors import ConfigError, Problem
 

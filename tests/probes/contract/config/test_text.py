@@ -3,7 +3,7 @@
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from probes.contract.config.models import FolderName
+from probes.contract.config.fields import FolderName
 
 TEXT = TypeAdapter[str](FolderName)
 
