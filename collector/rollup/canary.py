@@ -64,8 +64,9 @@ class Canary(msgspec.Struct, gc=False, eq=False):
     ``silent``: its agent fell silent before it told the end. ``carriers`` has bit 1 where a copy
     came by another relay than planned, bit 2 by another egress address. ``kept``: it was taken over
     from an older file. ``ended``: what it counts as is no longer pending. ``stored``: it has a row.
-    No reference leads back to it, and there may be
-    many thousands, so the garbage collector need not look at them.
+
+    No reference leads back to it, and there may be many thousands, so the garbage collector need
+    not look at them.
     """
 
     key: RowKey
