@@ -1,14 +1,15 @@
 """The wiring: where events go, and what a start that cannot work says."""
 
 import asyncio
+import json
 import os
 import resource
 import signal
+import subprocess
+import sys
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
-from copy import deepcopy
-from dataclasses import replace
 from pathlib import Path
 from socket import create_server
 
@@ -17,17 +18,13 @@ import structlog
 from structlog.testing import capture_logs
 
 from agent.app import open_out, open_spool_patiently
-from agent.assignment import assign
-from agent.caps import Caps
 from agent.events_file import EventsFile, EventsStdout
 from agent.open_files import FewFiles, raise_files_limit
 from agent.spool.schema import FILE_NAME
 from lab.estate import Estate
-from probes.contract.config.models import Config
 from probes.contract.errors import SpoolError
 from tests.agent.fakes import assignment
-from tests.agent.labs import LIMITS, Seen, flying
-from tests.agent.processes import Running, Site, lay_out, running
+from tests.agent.processes import ROOT, Running, Site, lay_out, running
 from tests.disks import fill, small_disk
 from tests.ports import free_port
 
@@ -104,24 +101,10 @@ async def lab() -> AsyncIterator[Estate]:
         yield estate
 
 
-async def test_a_new_assignment_is_looked_at_too(
-    tmp_path: Path, lab: Estate, files_limit: tuple[int, int]
-) -> None:
-    _, hard = files_limit
-    if hard == resource.RLIM_INFINITY:
-        pytest.skip("this process may open any number of files")
-    structlog.reset_defaults()
-    document = lab.config_document()
-    grown = deepcopy(document)
-    boxes = grown["customers"][0]["mailboxes"]
-    boxes.append({**boxes[0], "name": "other", "address": "other@home.test"})
-    limits = replace(LIMITS, caps=Caps(sending=hard))
-    with capture_logs() as logs:
-        async with flying(lab, tmp_path, Seen(), limits=limits, document=document) as agent:
-            for new in (document, grown, grown):
-                agent.reassign(assign(Config.model_validate(new)))
-    wanted = [line["wanted"] - hard for line in logs if "too few open files" in line["event"]]
-    assert wanted == [108, 112]
+def test_a_new_assignment_is_looked_at_too(tmp_path: Path) -> None:
+    few = [sys.executable, "-m", "tests.agent.few_files", str(tmp_path)]
+    child = subprocess.run(few, cwd=ROOT, check=True, stdout=subprocess.PIPE)
+    assert json.loads(child.stdout) == [108, 112]
 
 
 async def refused(site: Site, *options: str) -> str:
