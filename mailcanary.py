@@ -259,9 +259,9 @@ class FrontDoor:
 
         import yaml
 
-        from agent.agent import Limits
         from agent.app import Settings
         from agent.embedded import as_environment, employed, trusting_policy
+        from agent.limits import Limits
         from agent.remote_app import Job
         from collector.app import following
         from collector.settings import with_options

@@ -13,13 +13,13 @@ import structlog
 
 from agent.air import Air
 from agent.assignment import Assignment
-from agent.caps import Caps, for_relays
+from agent.checking.checks import Checks
 from agent.clock import Clock, WallGuard
 from agent.events_file import EventsOut
 from agent.expiry import Expirer
 from agent.hand_over import flush, hand_over
 from agent.health import Health
-from agent.mailbox.cadence import INBOX, JUNK, Cadence
+from agent.limits import Limits
 from agent.mailbox.watch import MailboxWatch, Reader
 from agent.outlet import Outlet
 from agent.ports import Imap, Smtp
@@ -33,37 +33,13 @@ from agent.standing.telling import tell
 from agent.supervision import Supervisor, every
 from agent.wall import NotingClock, WallLog
 from agent.watching import Cadences, Cursors, Watching, moved
-from probes.contract.config.models import Mailbox
+from probes.contract.config.models import Mailbox, ProbeKind
 from probes.contract.errors import SpoolError
 from probes.contract.events import Heartbeat
 from probes.contract.token import KeyRing
+from probes.probing import Probe
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The agent's own bounds. Bytes and seconds.
-
-    ``caps`` are those that hold as they are. Without them ``asked`` and ``sending``, if given, are
-    made fit for the relays of the assignment of the day.
-    """
-
-    spool_bytes: int = 1 << 30
-    spool_age_s: float = 7 * 86400.0
-    heartbeat_s: float = 10.0
-    grace_s: float = 7.0
-    wall_error_s: float = 1.0
-    imap_command_s: float = 30.0
-    inbox: Cadence = INBOX
-    junk: Cadence = JUNK
-    caps: Caps | None = None
-    asked: Caps = field(default_factory=Caps)
-    sending: int | None = None
-
-    def caps_for(self, relays: int) -> Caps:
-        """The caps of an agent that sends through so many relays."""
-        return self.caps or for_relays(relays, self.asked, sending=self.sending)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +47,7 @@ class Ports:
     """Everything that the agent takes from outside.
 
     ``assign`` tells what is behind ``smtp`` and ``imap`` which assignment holds from now on. It has
-    the mailboxes that are still watched besides.
+    the mailboxes that are still watched besides. ``probes`` look outward from the relay.
     """
 
     clock: Clock
@@ -83,6 +59,7 @@ class Ports:
     out: EventsOut | None = None
     rebuilt: bool = False
     assign: Callable[[Assignment], None] = field(default=lambda _: None)
+    probes: Mapping[ProbeKind, Probe[Any]] = field(default_factory=dict)
 
 
 def _load(
@@ -156,12 +133,13 @@ class Agent:
         self._supervisor = Supervisor(self.health)
         cadences = Cadences(self._limits.inbox, self._limits.junk)
         self._watching = Watching(self._watches, self._reader, self._supervisor, cadences)
+        self._checks = self._make_checks()
         self._outlet = None if ports.out is None else Outlet(ports.spool, ports.out)
 
     def _make_reader(self, ring: KeyRing) -> Reader:
         return Reader(
             agent=self._assignment.agent,
-            helo=self._assignment.sender.helo,
+            helo=self._assignment.helo,
             ring=ring,
             clock=self._clock,
             spool=self._ports.spool,
@@ -191,6 +169,17 @@ class Agent:
             rng=self._ports.rng,
             new_id=self._ports.new_id,
             caps=self._limits.caps_for(self._assignment.routes),
+        )
+
+    def _make_checks(self) -> Checks:
+        return Checks(
+            self._assignment.checks,
+            self._ports.probes,
+            clock=self._clock,
+            spool=self._ports.spool,
+            supervisor=self._supervisor,
+            counters=self._counters,
+            rng=self._ports.rng,
         )
 
     @property
@@ -237,9 +226,10 @@ class Agent:
         self._ledger.follow([plan.path for plan in assignment.paths])
         self.health.labels = assignment.labels
         reader = self._reader
-        reader.helo, reader.relays = assignment.sender.helo, assignment.relays
+        reader.helo, reader.relays = assignment.helo, assignment.relays
         reader.remember_s = assignment.remember_s
         self._watching.follow(assignment.mailboxes, assignment.bounces)
+        self._checks.follow(assignment.checks)
         _end(self._resting)
 
     # --- life -------------------------------------------------------------------------------
@@ -303,6 +293,7 @@ class Agent:
             keep(every(1.0, self._look), "relays"),
             keep(every(beat_s, self._beat), "heartbeat"),
             keep(self._keep_walls, "wall clock"),
+            keep(self._checks.run, "checks"),
         ]
         if self._outlet is not None:
             works.append(keep(partial(hand_over, self._outlet), "events"))

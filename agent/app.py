@@ -15,10 +15,11 @@ from pathlib import Path
 import structlog
 from prometheus_client.core import Metric
 
-from agent.agent import Agent, Limits, Ports
+from agent.agent import Agent, Ports
 from agent.assignment import Assignment
 from agent.clock import SystemClock
 from agent.events_file import EventsFile, EventsOut, EventsStdout
+from agent.limits import Limits
 from agent.open_files import FewFiles, raise_files_limit
 from agent.policy.models import PolicyFile
 from agent.policy.secrets import Secrets

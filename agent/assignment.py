@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from probes.contract.check_plan import CheckPlan, check_plans
 from probes.contract.config.models import Agent, Config, Customer, Mailbox, Relay, Sender, Timeouts
 from probes.contract.errors import MailcanaryError
 from probes.contract.names import Path
@@ -32,10 +33,13 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """One agent's part of a configuration revision. Mailboxes go by ``customer/mailbox``."""
+    """One agent's part of a configuration revision. Mailboxes go by ``customer/mailbox``.
+
+    Without a ``sender`` there are no paths: the agent looks outward from its relay (``checks``).
+    """
 
     agent: str
-    sender: Sender
+    sender: Sender | None
     labels: Mapping[str, str]
     relays: Mapping[str, Relay]
     mailboxes: Mapping[str, Mailbox]
@@ -43,6 +47,17 @@ class Assignment:
     timeouts: Timeouts
     remember_s: float
     revision: str = ""
+    checks: tuple[CheckPlan, ...] = ()
+
+    @property
+    def helo(self) -> str:
+        """The name that the agent gives in EHLO; empty where it sends nothing."""
+        return "" if self.sender is None else self.sender.helo
+
+    @property
+    def address(self) -> str:
+        """The canaries' envelope sender; empty where the agent sends nothing."""
+        return "" if self.sender is None else self.sender.address
 
     @property
     def routes(self) -> int:
@@ -53,7 +68,7 @@ class Assignment:
         """What canaries of that path are sent under; the path need not be in it any more."""
         return Terms(
             self.relays.get(path.relay),
-            self.sender.helo,
+            self.helo,
             self.mailboxes.get(path.mailbox),
             self.bounces,
         )
@@ -61,7 +76,7 @@ class Assignment:
     @property
     def bounces(self) -> str | None:
         """The mailbox in which the agent's bounces come home."""
-        return self.sender.bounces
+        return None if self.sender is None else self.sender.bounces
 
     def check_for(self, agent: str) -> None:
         """See that it is whole, and meant for that agent.
@@ -71,6 +86,8 @@ class Assignment:
         """
         if self.agent != agent:
             raise AssignmentError(f"assignment: found agent {self.agent}, allowed is {agent}")
+        if self.paths and self.sender is None:
+            raise AssignmentError("assignment: found paths, allowed without a sender are none")
         for path in (one.path for one in self.paths):
             if path.relay not in self.relays or path.mailbox not in self.mailboxes:
                 raise AssignmentError(
@@ -101,16 +118,18 @@ def assign(config: Config, name: str | None = None, revision: str = "") -> Assig
     """The assignment of the agent of that name; the only agent's when ``name`` is ``None``.
 
     Raises:
-        AssignmentError: there is no such agent, or it has no sender.
+        AssignmentError: there is no such agent, or it neither has a sender nor sits on a relay.
     """
     agent = _agent(config, name)
-    if agent.sender is None:
+    if agent.sender is None and agent.on_relay is None:
         raise AssignmentError(
-            f"agent {agent.name}: found no sender, allowed is an agent with sender.address and "
-            "sender.helo"
+            f"agent {agent.name}: found neither sender nor on_relay, allowed is an agent with "
+            "sender.address and sender.helo, or with on_relay, or both"
         )
     paths = tuple(plan(config).for_agent(agent.name))
-    wanted = {path.path.mailbox for path in paths} | {agent.sender.bounces}
+    wanted: set[str | None] = {path.path.mailbox for path in paths}
+    if agent.sender is not None:
+        wanted |= {agent.sender.bounces}
     return Assignment(
         agent=agent.name,
         sender=agent.sender,
@@ -121,4 +140,5 @@ def assign(config: Config, name: str | None = None, revision: str = "") -> Assig
         timeouts=config.timeouts,
         remember_s=config.defaults.remember,
         revision=revision,
+        checks=check_plans(config, agent.name),
     )

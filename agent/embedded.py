@@ -6,10 +6,11 @@ import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 
-from agent.agent import Agent, Limits
+from agent.agent import Agent
 from agent.app import build
 from agent.assigned.follow import first
 from agent.assignment import Assignment
+from agent.limits import Limits
 from agent.policy.models import PolicyFile
 from agent.policy.secrets import Secrets, variable
 from agent.remote_app import Job, at_work, prepared

@@ -29,6 +29,11 @@ _SINGLE = (
     ("orphans_removed", "orphans_removed", "Canaries removed for being older than is remembered"),
     ("idle_refused", "idle_refused", "IDLE commands that a server refused or ended by itself"),
     ("ship_failures", "ship_failures", "Batches that did not reach the collector"),
+    ("check_rounds", "check_rounds", "Rounds of looks from the relay's own side"),
+    ("check_rounds_skipped", "check_rounds_skipped", "Rounds not held: the one before took long"),
+    ("checks_done", "checks", "Results of looks from the relay's own side"),
+    ("checks_failed", "checks_failed", "Of these, those that were not ok"),
+    ("checks_lost", "checks_lost", "Results that the spool did not take in time"),
 )
 """Counters' names in a heartbeat, and here."""
 

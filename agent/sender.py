@@ -269,7 +269,7 @@ class Sender:
     async def _attempt(self, flight: Flight, work: Assignment) -> None:
         relay = work.relays[flight.path.relay]
         # How the agent calls itself is a matter of the attempt, not of the canary.
-        terms, helo = work.terms(flight.path), self._assignment.sender.helo
+        terms, helo = work.terms(flight.path), self._assignment.helo or work.helo
         if terms.helo != helo:
             terms = replace(terms, helo=helo)
         compose = partial(self._mail, work)
@@ -283,7 +283,7 @@ class Sender:
 
     def _mail(self, work: Assignment, flight: Flight) -> Mail:
         mailbox = work.mailboxes[flight.path.mailbox]
-        addresses = Addresses(work.sender.address, mailbox.address)
+        addresses = Addresses(work.address, mailbox.address)
         return Mail(
             sender=addresses.sender,
             recipient=addresses.recipient,

@@ -39,6 +39,7 @@ class SmtpServers:
         patience_s: float = PATIENCE_S,
     ) -> None:
         self._assignment = assignment
+        self._helo = assignment.helo
         self._policy = policy
         self._secrets = secrets
         self._clock = clock
@@ -48,6 +49,8 @@ class SmtpServers:
     def assign(self, assignment: Assignment) -> None:
         """Send by that assignment from the next attempt on."""
         self._assignment = assignment
+        # What is under way when it is to send no more goes out under the name that it had.
+        self._helo = assignment.helo or self._helo
 
     async def send(
         self, relay: Relay, mail: Callable[[], Mail], on_data_sent: Callable[[], None]
@@ -60,7 +63,7 @@ class SmtpServers:
         try:
             target = smtp_target(
                 relay,
-                self._assignment.sender.helo,
+                self._helo,
                 self._assignment.timeouts,
                 self._policy,
                 self._secrets,

@@ -16,13 +16,14 @@ from typing import Any, cast
 
 import msgspec
 
-from agent.agent import Agent, Limits, Ports
+from agent.agent import Agent, Ports
 from agent.app import loop_factory
 from agent.assignment import Assignment
 from agent.caps import Caps
 from agent.clock import SystemClock
 from agent.embedded import trusting_policy
 from agent.events_file import EventsFile
+from agent.limits import Limits
 from agent.policy.secrets import Secrets
 from agent.ports import FolderSession, Imap
 from agent.schedule import Slot

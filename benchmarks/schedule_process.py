@@ -15,12 +15,13 @@ from pathlib import Path as File
 
 import msgspec
 
-from agent.agent import Agent, Limits, Ports
+from agent.agent import Agent, Ports
 from agent.app import loop_factory
 from agent.assignment import Assignment
 from agent.caps import Caps
 from agent.clock import SystemClock
 from agent.events_file import EventsFile
+from agent.limits import Limits
 from agent.ports import FolderSession
 from agent.spool.writer import SpoolWriter
 from benchmarks.job import read_lines

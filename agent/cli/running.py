@@ -123,8 +123,8 @@ class Running:
         Raises:
             typer.BadParameter: --metrics is no address.
         """
-        from agent.agent import Limits
         from agent.app import Settings
+        from agent.limits import Limits
 
         limits = Limits(
             spool_bytes=self.spool_max_mb << 20, asked=self.caps(), sending=self.max_sending

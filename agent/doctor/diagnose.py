@@ -49,7 +49,7 @@ def diagnose(request: Request, environment: Mapping[str, str] = os.environ) -> D
     around = Around(
         policy or _no_policy(),
         secrets,
-        assignment.sender.helo,
+        assignment.helo,
         assignment.timeouts,
         request.limit_s,
     )

@@ -12,10 +12,11 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Self
 
-from agent.agent import Agent, Limits
+from agent.agent import Agent
 from agent.assignment import Assignment
 from agent.caps import Caps
 from agent.embedded import embedded
+from agent.limits import Limits
 from agent.policy.models import PolicyFile
 from agent.schedule import Slot
 from probes.contract.errors import MailcanaryError

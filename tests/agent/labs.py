@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from agent.agent import Agent, Limits
+from agent.agent import Agent
 from agent.assignment import assign
 from agent.embedded import as_environment, embedded, trusting_policy
+from agent.limits import Limits
 from lab.estate import Estate
 from lab.specs import RelaySpec, Retry
 from probes.contract.config.models import Config

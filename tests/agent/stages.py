@@ -2,13 +2,18 @@
 
 import asyncio
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from agent.agent import Agent, Limits, Ports
+from agent.agent import Agent, Ports
 from agent.assignment import Assignment
+from agent.limits import Limits
+from probes.contract.config.models import ProbeKind
 from probes.contract.events import Heartbeat, Intent
 from probes.contract.plan import PathPlan
 from probes.imap import Message
+from probes.probing import Probe
 from tests.agent.fakes import (
     BOUNCES,
     INBOX,
@@ -34,6 +39,7 @@ class Stage:
     smtp: FakeSmtp = field(default_factory=FakeSmtp)
     limits: Limits = field(default_factory=Limits)
     first: Assignment = field(default_factory=assignment)
+    probes: Mapping[ProbeKind, Probe[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.clock = virtual_clock()
@@ -51,6 +57,7 @@ class Stage:
             rng=rng(),
             new_id=lambda: canary_id(next(numbers)),
             assign=self.assign,
+            probes=self.probes,
         )
         self.agent = Agent(self.first, RING, ports, "1", self.limits)
         self.stop = asyncio.Event()

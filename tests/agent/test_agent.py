@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from agent.agent import Limits
+from agent.limits import Limits
 from agent.spool.flight import FlightState
 from agent.spool.schema import SpoolDamagedError
 from agent.wall import WallLog

@@ -1,5 +1,7 @@
 """An agent's part of the configuration."""
 
+from dataclasses import replace
+
 import pytest
 
 from agent.assignment import AssignmentError, assign
@@ -49,9 +51,27 @@ def test_several_agents_need_a_name() -> None:
         assign(config, "ams")
 
 
-def test_an_agent_without_a_sender_sends_nothing() -> None:
-    with pytest.raises(AssignmentError, match="agent sfo: found no sender"):
+def test_an_agent_that_neither_sends_nor_sits_on_a_relay_has_nothing_to_do() -> None:
+    with pytest.raises(AssignmentError, match="agent sfo: found neither sender nor on_relay"):
         assignment(agents=[{"name": "sfo"}])
+
+
+def test_an_agent_on_a_relay_needs_no_sender() -> None:
+    found = assignment(
+        agents=[{"name": "sfo", "on_relay": "relay-a1"}],
+        checks=[{"probe": "queue", "interval": "60s"}],
+    )
+    assert (found.sender, found.helo, found.address, found.bounces) == (None, "", "", None)
+    assert found.paths == ()
+    assert [(plan.probe, plan.relay, plan.interval_s) for plan in found.checks] == [
+        ("queue", "relay-a1", 60.0)
+    ]
+    found.check_for("sfo")
+
+
+def test_paths_without_a_sender_are_refused() -> None:
+    with pytest.raises(AssignmentError, match="found paths, allowed without a sender are none"):
+        replace(assignment(), sender=None).check_for("sfo")
 
 
 def test_no_agents_at_all() -> None:

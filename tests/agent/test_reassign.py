@@ -133,6 +133,7 @@ def test_what_a_relay_carried_is_judged_by_what_it_was_called_then(
         named = {name: r.model_copy(update=host) for name, r in first.relays.items()}
         stage = Stage(inline_spool, first=replace(first, relays=named))
         await asyncio.sleep(9)
+        assert first.sender is not None
         sender = first.sender.model_copy(update={"helo": "new.monitor.example"})
         new = replace(first, sender=sender)
         stage.agent.reassign(replace(new, paths=(), relays={}) if gone else new)

@@ -145,6 +145,7 @@ def test_bounces_come_home_to_where_they_were_to_when_the_canary_was_sent(
 ) -> None:
     async def story() -> None:
         sender = assignment().sender
+        assert sender is not None
         boxes = {INBOX: box(INBOX), OLD_BOUNCES: box(OLD_BOUNCES)}
         old = sender.model_copy(update={"bounces": OLD_BOUNCES})
         stage = Stage(inline_spool, first=work(A1, sender=old, mailboxes=boxes))

@@ -278,6 +278,7 @@ async def test_another_assignment_holds_from_the_next_attempt_and_the_next_openi
     session = await imap.open(BOX, "INBOX")
     before = bench.assignment
     moved = "acme/moved"
+    assert before.sender is not None
     new = replace(
         before,
         sender=before.sender.model_copy(update={"helo": "new.monitor.example"}),

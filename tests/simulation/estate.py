@@ -88,7 +88,7 @@ def changed(whole: Assignment, number: int) -> Assignment:
     )
     return replace(
         whole,
-        sender=whole.sender.model_copy(update={"bounces": bounces}),
+        sender=whole.sender and whole.sender.model_copy(update={"bounces": bounces}),
         relays={name: relay for name, relay in whole.relays.items() if name in relays},
         mailboxes=boxes,
         paths=paths,

@@ -13,10 +13,11 @@ from typing import Any
 
 import structlog
 
-from agent.agent import Agent, Limits, Ports
+from agent.agent import Agent, Ports
 from agent.assignment import Assignment
 from agent.caps import Caps
 from agent.events_file import EventsFile, line
+from agent.limits import Limits
 from agent.mailbox.cadence import Cadence
 from agent.spool import schema
 from agent.spool.store import Record as Row
