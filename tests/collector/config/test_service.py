@@ -1,17 +1,19 @@
 """The configuration in force: all or nothing, told to the log first, kept over restarts."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from collector.config.files import signature
-from collector.config.revisions import Revisions
 from collector.config.service import AGAIN_S
-from collector.control.schema import ControlError
+from collector.control.store import ControlStore
 from probes.contract.errors import ConfigError
 from probes.contract.names import Path as CanaryPath
 from tests.collector.config.services import (
+    Site,
     customer,
     main_document,
     opened,
@@ -22,6 +24,27 @@ from tests.collector.config.services import (
 from tests.collector.control.stores import HandClock
 
 ACME = CanaryPath("sfo", "relay-1", "acme/in")
+
+
+async def watch_until_changed(found: Site) -> None:
+    """Return when the watch has put something else in force."""
+    changed = asyncio.Event()
+    found.config.on_change = lambda _new: changed.set()
+    watching = asyncio.create_task(found.config.watch())
+    try:
+        async with asyncio.timeout(10):
+            await changed.wait()
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+
+
+@asynccontextmanager
+async def read_only(store: ControlStore) -> AsyncIterator[None]:
+    """Meanwhile SQLite refuses to write the control file, as where its disk may not be written."""
+    await store.read(lambda connection: connection.execute("PRAGMA query_only=ON"))
+    yield
+    await store.read(lambda connection: connection.execute("PRAGMA query_only=OFF"))
 
 
 async def test_what_the_files_say_comes_into_force_and_into_the_log(tmp_path: Path) -> None:
@@ -134,17 +157,9 @@ async def test_the_watch_sees_a_new_file_by_itself(tmp_path: Path) -> None:
 
 async def test_the_watch_sees_what_changed_before_it_began(tmp_path: Path) -> None:
     async with site(tmp_path) as found:
-        changed = asyncio.Event()
-        found.config.on_change = lambda _new: changed.set()
         write_yaml(found.directory / "late.yaml", customer("late"))
-        watch = asyncio.create_task(found.config.watch())
-        try:
-            async with asyncio.timeout(10):
-                await changed.wait()
-            assert "late" in found.customers.names()
-        finally:
-            watch.cancel()
-            await asyncio.gather(watch, return_exceptions=True)
+        await watch_until_changed(found)
+        assert "late" in found.customers.names()
 
 
 async def test_a_change_that_a_fault_kept_out_is_read_by_the_next_watch(
@@ -158,33 +173,19 @@ async def test_a_change_that_a_fault_kept_out_is_read_by_the_next_watch(
             raise RuntimeError("can't start new thread")
 
         monkeypatch.setattr(found.config, "read_files", fault)
-        changed = asyncio.Event()
-        found.config.on_change = lambda _new: changed.set()
         write_yaml(found.directory / "late.yaml", customer("late"))
         async with asyncio.timeout(10):
             with pytest.raises(RuntimeError):
                 await found.config.watch()
-        watch = asyncio.create_task(found.config.watch())
-        try:
-            async with asyncio.timeout(10):
-                await changed.wait()
-            assert "late" in found.customers.names()
-        finally:
-            watch.cancel()
-            await asyncio.gather(watch, return_exceptions=True)
+        await watch_until_changed(found)
+        assert "late" in found.customers.names()
 
 
-async def test_a_control_file_that_takes_nothing_does_not_fill_the_log(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def takes_nothing(_revisions: object, *_: object) -> None:
-        raise ControlError("control: the file could not be used (disk I/O error)")
-
+async def test_a_control_file_that_takes_nothing_does_not_fill_the_log(tmp_path: Path) -> None:
     async with site(tmp_path) as found:
         before = found.config.in_force.revision
         write_yaml(found.directory / "acme.yaml", customer("acme", labels={"tier": "gold"}))
-        with monkeypatch.context() as patch:
-            patch.setattr(Revisions, "put_in_force", takes_nothing)
+        async with read_only(found.store):
             for _ in range(3):
                 assert not await found.config.reload()
             assert len(await found.told()) == 2
@@ -192,18 +193,12 @@ async def test_a_control_file_that_takes_nothing_does_not_fill_the_log(
         assert await found.told() == [before, found.config.in_force.revision]
 
 
-async def test_the_logs_last_word_is_of_what_is_in_force(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def takes_nothing(_revisions: object, *_: object) -> None:
-        raise ControlError("control: the file could not be used (disk I/O error)")
-
+async def test_the_logs_last_word_is_of_what_is_in_force(tmp_path: Path) -> None:
     async with site(tmp_path) as found:
         before = found.config.in_force.revision
         file = found.directory / "acme.yaml"
         was = file.read_text()
-        with monkeypatch.context() as patch:
-            patch.setattr(Revisions, "put_in_force", takes_nothing)
+        async with read_only(found.store):
             write_yaml(file, customer("acme", labels={"tier": "gold"}))
             assert not await found.config.reload()
             assert (await found.told())[-1] != before
