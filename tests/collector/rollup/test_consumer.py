@@ -100,31 +100,24 @@ def test_a_damaged_file_is_moved_aside_and_counted_again(tmp_path: Path) -> None
     assert (tmp_path / f"{FILE_NAME}.damaged-1").read_bytes() == b"x" * 8192
 
 
-def test_damage_found_while_counting_is_told_and_mended_by_opening_again(tmp_path: Path) -> None:
-    roll_up(tmp_path, [ENTRIES[:2]], [False])
-    connection = sqlite3.connect(tmp_path / FILE_NAME)
-    connection.execute("UPDATE cells SET cell = x'ff'")
-    connection.commit()
-    connection.close()
-    consumer = RollupConsumer(tmp_path)
-    assert consumer.open(LOG_ID, BOUNDS) == 2
-    with pytest.raises(RollupDamagedError, match="damaged"):
-        consumer.take(ENTRIES[2:])
-    assert consumer.open(LOG_ID, BOUNDS) == 0
-    consumer.take(ENTRIES)
-    consumer.close()
-    roll_up(other := tmp_path / "other", [ENTRIES], [False])
-    assert dump(tmp_path) == dump(other)
-
-
-@pytest.mark.parametrize("state", ["x'ff'", "x'c1'", "x'93010203'"])
-def test_a_damaged_stream_is_damage_as_any_other(tmp_path: Path, state: str) -> None:
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE cells SET cell = x'ff'",
+        "UPDATE streams SET state = x'ff'",
+        "UPDATE streams SET state = x'c1'",
+        "UPDATE streams SET state = x'93010203'",
+    ],
+)
+def test_damage_found_while_counting_is_told_and_mended_by_opening_again(
+    tmp_path: Path, damage: str
+) -> None:
     second = intent(2)
     entries = log_of([SENT, submission(SENT), arrival(SENT), second, arrival(second)])
     bounds = bounds_of(entries)
     roll_up(tmp_path, [entries[:4]], [False])
     connection = sqlite3.connect(tmp_path / FILE_NAME)
-    connection.execute(f"UPDATE streams SET state = {state}")  # noqa: S608 - our own
+    connection.execute(damage)
     connection.commit()
     connection.close()
     consumer = RollupConsumer(tmp_path)
