@@ -69,7 +69,7 @@ async def collector(directory: Path) -> AsyncIterator[tuple[Listening, Look]]:
     tokens = Tokens(store)
     texts = await tokens_of(tokens)
     log = SqliteLog.open(directory / "log")
-    ingest = Ingest(log, Assigned([grant()]).allows, time.time_ns, Room(per_minute=PER_MINUTE))
+    ingest = Ingest(log, Assigned([grant()]), time.time_ns, Room(per_minute=PER_MINUTE))
     base = WebServices(tokens, Metrics(), Health("0"))
     base.metrics.registry.register(IngestCollector(ingest))
     try:

@@ -70,7 +70,7 @@ async def assembled(
         )
         config.on_change = lambda new: agents.assign(agent.name for agent in new.agents)
         await config.start()
-        ingest = Ingest(log, config.assigned.allows, clock_ns, room_of(settings))
+        ingest = Ingest(log, config.assigned, clock_ns, room_of(settings))
         stack.callback(ingest.close)
         audit = Audit(store, clock_ns)
         consumers = [ConsumerProcess(log, state, name) for name in CONSUMERS]

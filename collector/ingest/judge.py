@@ -10,6 +10,7 @@ from collector.log.engine import Batch, DeadLetter, Item
 from probes.contract.events import (
     KINDS,
     Action,
+    Check,
     Complaint,
     Config,
     Tick,
@@ -36,15 +37,20 @@ else that we know only the collector writes."""
 
 T = TypeVar("T")
 Allows = Callable[[Path], bool]
+Sits = Callable[[str, str], bool]
+"""Whether an agent ever sat on a relay."""
 _Refused = tuple[RefusalReason, str]
 _Judged = tuple[str, _Refused | None]
 """The kind of an event that is taken; or why it is not, and what was found."""
 
 
-def judge(header: BatchHeader, lines: Sequence[bytes], allows: Allows, now_ns: int) -> Batch:
+def judge(
+    header: BatchHeader, lines: Sequence[bytes], allows: Allows, sits: Sits, now_ns: int
+) -> Batch:
     """The batch as it goes into the log, each event an item of it or a dead letter.
 
-    ``allows`` says of a path whether it was ever assigned to its agent.
+    ``allows`` says of a path whether it was ever assigned to its agent, ``sits`` of an agent and a
+    relay whether it ever sat there.
     """
     known: dict[Path, bool] = {}
 
@@ -58,7 +64,7 @@ def judge(header: BatchHeader, lines: Sequence[bytes], allows: Allows, now_ns: i
     items: list[Item] = []
     dead: list[DeadLetter] = []
     for seq, line in enumerate(lines, start=header.first_seq):
-        kind, refused = _judge(line, header.agent, assigned)
+        kind, refused = _judge(line, header.agent, assigned, sits)
         if refused is None:
             items.append(Item(seq, kind, line))
             continue
@@ -77,7 +83,7 @@ def judge(header: BatchHeader, lines: Sequence[bytes], allows: Allows, now_ns: i
     )
 
 
-def _judge(line: bytes, agent: str, assigned: Allows) -> _Judged:
+def _judge(line: bytes, agent: str, assigned: Allows, sits: Sits) -> _Judged:
     if len(line) > MAX_EVENT_BYTES:
         found = f"found {len(line)} bytes, allowed is at most {MAX_EVENT_BYTES}"
         return "", (RefusalReason.TOO_LARGE, found)
@@ -90,21 +96,34 @@ def _judge(line: bytes, agent: str, assigned: Allows) -> _Judged:
         return "", (RefusalReason.INVALID, str(error))
     known = _OF_AGENTS.get(type(event))
     if known is not None:
-        return _reported(event, known, agent, assigned)
+        return _reported(event, known, agent, assigned, sits)
     if isinstance(event, Unknown):
         return _unknown(event, agent, assigned)
     found = f"found {type(event).__name__.lower()}, allowed is what agents report"
     return "", (RefusalReason.WRONG_KIND, found)
 
 
-def _reported(event: Any, known: tuple[str, Look, bool], agent: str, assigned: Allows) -> _Judged:
+def _reported(
+    event: Any, known: tuple[str, Look, bool], agent: str, assigned: Allows, sits: Sits
+) -> _Judged:
     kind, look, of_path = known
     where = look(event)
     if where is not None:
         return "", (RefusalReason.INVALID, f"found a number beyond 64 bits - at `${where}`")
-    path = event.path if of_path else None
-    named = event.agent if path is None else path.agent
-    return kind, _not_its_own(agent, named, path, assigned)
+    if of_path:
+        return kind, _not_its_own(agent, event.path.agent, event.path, assigned)
+    refused = _not_its_own(agent, event.agent, None, assigned)
+    if refused is None and isinstance(event, Check):
+        refused = _not_its_relay(event, sits)
+    return kind, refused
+
+
+def _not_its_relay(check: Check, sits: Sits) -> _Refused | None:
+    """Why a check is not its agent's to report: it is about a relay on which that never sat."""
+    if check.relay is not None and sits(check.agent, check.relay):
+        return None
+    found = f"found {check.relay or 'no relay'}, allowed is one on which {check.agent} sits"
+    return RefusalReason.NOT_ASSIGNED, found
 
 
 def _not_its_own(

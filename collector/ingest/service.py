@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
 
 import structlog
 
@@ -11,9 +12,10 @@ from collector.ingest.admission import Admission, Room
 from collector.ingest.batch import read_batch
 from collector.ingest.epochs import Epochs
 from collector.ingest.inflate import BodyError, PastLimitError, gunzip
-from collector.ingest.judge import Allows, judge
+from collector.ingest.judge import judge
 from collector.ingest.quota import cost, cost_of_new
 from collector.log.engine import Appended, Batch, Log
+from probes.contract.names import Path
 from probes.contract.wire import MAX_PLAIN_BYTES, BatchHeader, Ingested, RefusalReason
 
 log = structlog.get_logger(__name__)
@@ -28,6 +30,16 @@ class WrongAgentError(BodyError):
     """A batch that speaks for an agent other than the one whose token sent it."""
 
 
+class Assignments(Protocol):
+    """What agents may speak of."""
+
+    def allows(self, path: Path) -> bool:
+        """Whether the path was ever assigned to its agent."""
+
+    def sits(self, agent: str, relay: str) -> bool:
+        """Whether the agent ever sat on the relay."""
+
+
 class Ingest:
     """The way into the log. Used from one event loop.
 
@@ -37,10 +49,14 @@ class Ingest:
     """
 
     def __init__(
-        self, to: Log, allows: Allows, now_ns: Callable[[], int], room: Room | None = None
+        self,
+        to: Log,
+        assigned: Assignments,
+        now_ns: Callable[[], int],
+        room: Room | None = None,
     ) -> None:
         self._log = to
-        self._allows = allows
+        self._assigned = assigned
         self.now_ns = now_ns
         self.admission = Admission(room)
         self._epochs = Epochs(self.admission.room.new_epochs, self.admission.room.epochs)
@@ -130,7 +146,7 @@ class Ingest:
         # No name for what is unpacked: it is to be gone when its lines are judged.
         header, lines = read_batch(gunzip(body, limit) if gzipped else body)
         _check_agent(header, agent)
-        return judge(header, lines, self._allows, self.now_ns())
+        return judge(header, lines, self._assigned.allows, self._assigned.sits, self.now_ns())
 
     def _count(self, batch: Batch, appended: Appended) -> None:
         self.batches += 1

@@ -14,7 +14,7 @@ import structlog
 from collector.config.assigned import Assigned, Grant
 from probes.contract.names import Path
 from tests.collector.rollup.histories import document
-from tests.fleet_simulation.scenario import Death, Scenario
+from tests.fleet_simulation.scenario import SEAT, Death, Scenario
 from tests.fleet_simulation.sink import Sink
 from tests.fleet_simulation.sources import Source
 from tests.fleet_simulation.wire import Line
@@ -49,7 +49,8 @@ class Fleet:
         self._place.mkdir()
         self._lives = 0
         self._sink: Sink | None = None
-        self._assigned = Assigned()
+        # All of them sit there: who looks at a relay is another matter than who sends through it.
+        self._assigned = Assigned([Grant((SEAT,), tuple(sorted(scenario.agents)), ())])
         self._paths: dict[str, set[Path]] = {agent: set() for agent in scenario.agents}
         self._revisions: dict[str, Any] = {}
         self._revise(0)

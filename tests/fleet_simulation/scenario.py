@@ -7,6 +7,8 @@ from typing import Literal
 from tests.simulation.scenario import Spell
 
 AGENTS = ("sfo", "fra", "nyc")
+SEAT = "relay-a"
+"""The relay on which all agents sit, and which they look at."""
 NET_SPELLS = (
     "refused", "lost", "answer-lost", "cut", "slow", "dup", "damaged", "busy", "unauthorised",
     "nonsense", "cached",

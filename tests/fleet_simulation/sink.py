@@ -174,7 +174,7 @@ class Sink:
         self._log = InlineLog(self.store, process)
         self._reader = Reader(lambda: self.store.view)
         self._consumer = RollupConsumer(directory, world.trace)
-        self._ingest = Ingest(self._log, assigned.allows, world.now_ns)  # type: ignore[arg-type]  # all that it uses
+        self._ingest = Ingest(self._log, assigned, world.now_ns)  # type: ignore[arg-type]  # all that it uses
         room = Room(per_minute=world.scenario.per_minute)
         self._ingest.admission = Admission(room, world.loop.time)
         self.caught_up = asyncio.Event()

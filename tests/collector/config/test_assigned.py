@@ -67,7 +67,7 @@ def test_what_the_plan_has_is_allowed_and_nothing_else() -> None:
 
 def test_what_an_earlier_revision_gave_stays_allowed() -> None:
     assigned = Assigned(grants(FIRST))
-    assert {assigned.learn(grant) for grant in grants(SECOND)} == {True}
+    assert {assigned.learn(grant) for grant in grants(SECOND) - grants(FIRST)} == {True}
     assert _allowed(assigned) == _planned(FIRST, SECOND)
 
 
@@ -75,7 +75,8 @@ def test_the_same_rule_is_kept_once() -> None:
     assigned = Assigned(grants(FIRST))
     count = len(assigned)
     assert {assigned.learn(grant) for grant in grants(FIRST)} == {False}
-    assert len(assigned) == count == 2
+    # Two rules, and an agent that sits on a relay.
+    assert len(assigned) == count == 3
 
 
 def test_names_that_were_never_given_are_not_allowed() -> None:
@@ -89,3 +90,30 @@ def test_names_that_were_never_given_are_not_allowed() -> None:
 def test_a_grant_is_read_again_from_its_bytes() -> None:
     for grant in grants(FIRST):
         assert msgspec.msgpack.decode(msgspec.msgpack.encode(grant), type=Grant) == grant
+
+
+def test_an_agent_may_speak_of_the_relays_on_which_it_ever_sat() -> None:
+    moved = FIRST.model_copy(
+        update={
+            "agents": tuple(
+                one.model_copy(update={"on_relay": "relay-2"}) if one.name == "looker" else one
+                for one in FIRST.agents
+            )
+        }
+    )
+    assigned = Assigned(grants(FIRST))
+    assert _seats(assigned) == {("looker", "relay-1")}
+    assert {assigned.learn(grant) for grant in grants(moved) - grants(FIRST)} == {True}
+    assert _seats(assigned) == {("looker", "relay-1"), ("looker", "relay-2")}
+    # It sends nothing for all that.
+    assert not any(path.startswith("looker|") for path in _allowed(assigned))
+
+
+def _seats(assigned: Assigned) -> set[tuple[str, str]]:
+    return {pair for pair in product(AGENTS, RELAYS) if assigned.sits(*pair)}
+
+
+def test_where_agents_sit_is_kept_as_a_grant_is() -> None:
+    [seat] = [grant for grant in grants(FIRST) if not grant.mailboxes]
+    assert seat == Grant(("relay-1",), ("looker",), ())
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(seat), type=Grant) == seat

@@ -9,6 +9,7 @@ import pytest
 
 from collector.config.assignments import Board, post
 from collector.config.parts import Parts
+from probes.contract.check_plan import check_plans
 from probes.contract.config.models import Config
 from probes.contract.config.prune import part_of
 from probes.contract.plan import plan
@@ -166,3 +167,73 @@ async def test_an_assignment_is_packed_once_though_who_asked_first_has_gone() ->
     assert gzip.decompress(packed) == posted.body
     assert await posted.packed() is packed
     assert first.cancelled()
+
+
+def _looking(destinations: dict[str, str], **intervals: str) -> Config:
+    """An agent on each of two relays, neither with a sender; each relay has a check of its own."""
+    config = _config()
+    document = {
+        "version": 1,
+        "relays": [{"name": f"relay-{n}", "host": f"relay-{n}.example"} for n in (1, 2)],
+        "agents": [
+            {
+                "name": "sfo",
+                "sender": {"address": "c@sfo.example", "helo": "sfo.example"},
+            },
+            {"name": "on-1", "on_relay": "relay-1"},
+            {"name": "on-2", "on_relay": "relay-2"},
+        ],
+        "destinations": [{"name": name, "domain": domain} for name, domain in destinations.items()],
+        "checks": [
+            {
+                "probe": "egress",
+                "relays": f"relay-{n}",
+                "destinations": {1: "bigmail", 2: "othermail"}[n],
+                "interval": intervals.get(f"on_{n}", "30s"),
+            }
+            for n in (1, 2)
+        ],
+    }
+    customers = tuple(one for one in config.customers if one.name == "acme")
+    return Config.model_validate(document).model_copy(update={"customers": customers})
+
+
+DESTINATIONS = {"bigmail": "bigmail.example", "othermail": "othermail.example"}
+
+
+async def test_an_agent_that_only_looks_is_given_its_checks() -> None:
+    board = Board(_looking(DESTINATIONS), "r1")
+    assert board.knows("on-1")
+    document = msgspec.json.decode((await board.get("on-1")).body, type=AssignmentDocument)
+    part = Config.model_validate(msgspec.json.decode(document.config))
+    [look] = check_plans(part, "on-1")
+    assert [look] == list(check_plans(_looking(DESTINATIONS), "on-1"))
+    assert [one.name for one in look.destinations] == ["bigmail"]
+    assert part.customers == ()
+    assert plan(part).for_agent("on-1") == []
+
+
+@pytest.mark.parametrize(
+    ("edited", "concerned"),
+    [
+        (_looking(DESTINATIONS, on_1="1m"), {"on-1"}),
+        (_looking({**DESTINATIONS, "othermail": "elsewhere.example"}), {"on-2"}),
+        (_looking({**DESTINATIONS, "unused": "unused.example"}), set()),
+    ],
+)
+async def test_a_change_of_what_is_looked_at_reaches_those_who_look(
+    edited: Config, concerned: set[str]
+) -> None:
+    board = Board(_looking(DESTINATIONS), "r1")
+    agents = ("sfo", "on-1", "on-2")
+    before = {agent: (await board.get(agent)).etag for agent in agents}
+    waiting = {agent: await _waiting(board, agent, before[agent]) for agent in agents}
+    board.publish(edited, "r2")
+    after = {agent: (await board.get(agent)).etag for agent in agents}
+    assert {agent for agent in agents if after[agent] != before[agent]} == concerned
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert {agent for agent in agents if waiting[agent].done()} == concerned
+    board.close()
+    for task in waiting.values():
+        await task

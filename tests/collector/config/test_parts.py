@@ -22,6 +22,15 @@ RULES = st.fixed_dictionaries(
     }
 )
 
+CHECKS = st.fixed_dictionaries(
+    {
+        "probe": st.sampled_from(["egress", "queue"]),
+        "relays": st.sampled_from(["all", "relay-1", {"pool": "a"}]),
+        "destinations": st.sampled_from(["all", "bigmail"]),
+        "interval": st.sampled_from(["30s", "1m"]),
+    }
+)
+
 
 @st.composite
 def customers(draw: st.DrawFn, name: str) -> dict[str, Any]:
@@ -58,8 +67,21 @@ def estates(draw: st.DrawFn) -> dict[str, Any]:
         for name in RELAYS
     ]
     looker = {"name": "looker", "on_relay": draw(st.sampled_from(RELAYS))}
-    defaults = {"deadline": draw(st.sampled_from(["30s", "40s"]))}
-    return {"version": 1, "relays": relays, "agents": [*agents, looker], "defaults": defaults}
+    return {
+        "version": 1,
+        "relays": relays,
+        "agents": [*agents, looker],
+        "defaults": {"deadline": draw(st.sampled_from(["30s", "40s"]))},
+        "destinations": [
+            {
+                "name": name,
+                "domain": f"{name}.example",
+                "controls": draw(st.sampled_from([[], [443]])),
+            }
+            for name in ("bigmail", "othermail")
+        ],
+        "checks": draw(st.lists(CHECKS, max_size=2)),
+    }
 
 
 @st.composite
@@ -86,7 +108,7 @@ def test_a_part_is_that_of_the_whole_whatever_was_before(life: list[Config]) -> 
     parts = None
     for config in life:
         parts = Parts(config, parts)
-        for agent in (*AGENTS, "nobody"):
+        for agent in (*AGENTS, "looker", "nobody"):
             whole = msgspec.json.encode(document_of(part_of(config, agent)), order="sorted")
             assert bytes(parts.text(agent)) == whole
 

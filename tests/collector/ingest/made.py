@@ -41,9 +41,9 @@ def intent(number: int = 1, path: Path = PATH) -> Event:
     )
 
 
-def check(agent: str = "sfo", at_ns: int = NOW_NS) -> Event:
+def check(agent: str = "sfo", at_ns: int = NOW_NS, relay: str | None = "relay-a1") -> Event:
     """A probe from the relay's own side."""
-    return Check(agent=agent, probe="dns", at_ns=at_ns, ok=True)
+    return Check(agent=agent, probe="dns", at_ns=at_ns, ok=True, relay=relay)
 
 
 def lines(first: int, last: int, agent: str = "sfo") -> list[bytes]:
@@ -74,9 +74,17 @@ def packed(events: Sequence[bytes], first: int = 1, agent: str = "sfo", epoch: s
     return gzip.compress(body(events, first, agent, epoch), 1)
 
 
-def allowed(path: Path) -> bool:
-    """Every agent may use relay-a1."""
-    return path.relay == "relay-a1" and path.mailbox.startswith("acme/")
+class RelayA1:
+    """Every agent may use relay-a1, and those of the tests sit there."""
+
+    def allows(self, path: Path) -> bool:
+        return path.relay == "relay-a1" and path.mailbox.startswith("acme/")
+
+    def sits(self, agent: str, relay: str) -> bool:
+        return relay == "relay-a1" and agent in ("sfo", "fra", "on-relay-a1")
+
+
+ALLOWED = RelayA1()
 
 
 @contextlib.asynccontextmanager
@@ -85,7 +93,7 @@ async def running(
 ) -> AsyncIterator[tuple[Ingest, SqliteLog]]:
     """The way into a log on the disk."""
     log = SqliteLog.open(directory / "log")
-    ingest = Ingest(log, allowed, lambda: NOW_NS, room)
+    ingest = Ingest(log, ALLOWED, lambda: NOW_NS, room)
     try:
         yield ingest, log
     finally:

@@ -16,10 +16,10 @@ from probes.contract.events import decode, encode
 from probes.contract.names import Path
 from probes.contract.wire import MAX_BATCH_EVENTS, MAX_EVENT_BYTES, Refusal, RefusalReason
 from tests.collector.ingest.made import (
+    ALLOWED,
     GOLDEN,
     NOW_NS,
     PATH,
-    allowed,
     check,
     golden,
     header,
@@ -32,7 +32,7 @@ REPORTED = sorted(file.stem for file in GOLDEN.glob("*.json") if file.stem not i
 
 
 def judged(*events: bytes, first: int = 1) -> Batch:
-    batch = judge(header(len(events), first), events, allowed, NOW_NS)
+    batch = judge(header(len(events), first), events, ALLOWED.allows, ALLOWED.sits, NOW_NS)
     check_batch(batch)
     return batch
 
@@ -57,7 +57,7 @@ def taken(event: bytes) -> str:
 def test_what_agents_report_is_taken_byte_for_byte(name: str) -> None:
     event = golden(name)
     agent = msgspec.json.decode(event).get("agent", "sfo")
-    batch = judge(header(1, agent=agent), [event], allowed, NOW_NS)
+    batch = judge(header(1, agent=agent), [event], ALLOWED.allows, ALLOWED.sits, NOW_NS)
     assert [letter.refusal for letter in batch.dead] == []
     assert batch.items == [(1, name.partition("-")[0], event)]
 
@@ -233,6 +233,18 @@ def test_an_answer_of_nothing_but_refusals_is_one_that_agents_read() -> None:
     assert len(msgspec.json.encode(refused)) < (4 << 20) - 1000
 
 
+@pytest.mark.parametrize("relay", ["relay-b2", "", None, "\x1b[2J"])
+def test_a_check_of_a_relay_on_which_its_agent_never_sat_is_refused(relay: str | None) -> None:
+    found = refusal(encode(check(relay=relay)))
+    assert found.reason is RefusalReason.NOT_ASSIGNED
+    assert found.detail.endswith("allowed is one on which sfo sits")
+    assert taken(encode(check())) == "check"
+
+
+def test_another_agents_check_is_refused_wherever_that_sits() -> None:
+    assert refusal(encode(check(agent="fra"))).reason is RefusalReason.WRONG_AGENT
+
+
 def test_an_agents_paths_are_asked_for_once_in_a_batch() -> None:
     asked: list[Path] = []
 
@@ -240,7 +252,7 @@ def test_an_agents_paths_are_asked_for_once_in_a_batch() -> None:
         asked.append(path)
         return True
 
-    judge(header(50), lines(1, 50), allows, NOW_NS)
+    judge(header(50), lines(1, 50), allows, ALLOWED.sits, NOW_NS)
     assert asked == [PATH]
 
 
