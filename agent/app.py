@@ -16,7 +16,7 @@ import structlog
 from prometheus_client.core import Metric
 
 from agent.agent import Agent, Ports
-from agent.assignment import Assignment
+from agent.assignment import Assignment, AssignmentError
 from agent.clock import SystemClock
 from agent.events_file import EventsFile, EventsOut, EventsStdout
 from agent.limits import Limits
@@ -31,6 +31,8 @@ from agent.spool.writer import SpoolWriter
 from agent.standing.ledger import Standing
 from probes.contract.errors import MailcanaryError
 from probes.contract.events import Heartbeat
+from probes.contract.secret import Secret
+from probes.contract.token import Key, KeyRing
 
 log = structlog.get_logger(__name__)
 
@@ -154,6 +156,11 @@ def build(
         files.look(work, limits.caps_for(work.routes).sending)
 
     def assign(new: Assignment) -> None:
+        if new.sender is not None and policy.keys is None:
+            raise AssignmentError(
+                "assignment: found a sender, allowed is none: the agent's policy has no keys to "
+                "sign with; give it some and start the agent again"
+            )
         smtp.assign(new)
         imap.assign(new)
         look(new)
@@ -172,7 +179,18 @@ def build(
         rebuilt=spool.quarantined is not None,
         assign=assign,
     )
-    return Agent(assignment, vault.key_ring(), ports, version, limits, slots)
+    return Agent(assignment, _ring(vault, policy, assignment), ports, version, limits, slots)
+
+
+def _ring(vault: Secrets, policy: PolicyFile, assignment: Assignment) -> KeyRing:
+    """The keys to sign with; one that nobody knows for an agent that signs nothing.
+
+    Raises:
+        SecretError: the agent sends canaries, and its keys cannot be read.
+    """
+    if assignment.sender is None and policy.keys is None:
+        return KeyRing(Key("none", Secret(secrets.token_hex(32), "no key")))
+    return vault.key_ring()
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

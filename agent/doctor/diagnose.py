@@ -14,7 +14,7 @@ from agent.doctor.kernel_clock import kernel_clock, timesyncd_says_so
 from agent.doctor.model import Diagnosis, Findings
 from agent.doctor.rules import indentation
 from agent.policy.load import DEFAULT_NAME, find_policy
-from agent.policy.models import Keys, PolicyFile, SigningKey
+from agent.policy.models import PolicyFile
 from agent.policy.secrets import Secrets
 from agent.settings_files import load_config
 from probes.contract.config.models import Config
@@ -42,7 +42,8 @@ def diagnose(request: Request, environment: Mapping[str, str] = os.environ) -> D
     secrets = None
     if policy is not None:
         secrets = Secrets(policy, environment)
-        _keys(found, secrets)
+        if policy.keys is not None or _sends(config, request.agent):
+            _keys(found, secrets)
     assignment = None if config is None else _assignment(found, config, request.agent)
     if assignment is None:
         return Diagnosis(tuple(found.items), usable=False)
@@ -92,6 +93,13 @@ def _policy(found: Findings, request: Request) -> PolicyFile | None:
     return policy
 
 
+def _sends(config: Config | None, agent: str | None) -> bool:
+    """Whether the agent sends canaries, as far as anybody knows."""
+    agents = () if config is None else config.agents
+    mine = [one for one in agents if agent in (None, one.name)]
+    return not mine or any(one.sender is not None for one in mine)
+
+
 def _keys(found: Findings, secrets: Secrets) -> None:
     try:
         ring = secrets.key_ring()
@@ -116,12 +124,17 @@ def _assignment(found: Findings, config: Config, agent: str | None) -> Assignmen
     others = len(assignment.relays) - relays
     seen = f"{assignment.agent}: {len(assignment.paths)} paths through {relays} relays"
     seen += f" ({others} more are not its own)" if others else ""
-    if assignment.paths:
+    if assignment.checks:
+        seen += f", {len(assignment.checks)} looks from relay {assignment.checks[0].relay}"
+    if assignment.paths or (assignment.sender is None and assignment.checks):
         found.ok("agent", seen)
+    elif assignment.sender is None:
+        what = "give it work: a rule under checks whose relays hold the one that it sits on"
+        found.warn("agent", f"{assignment.agent}: nothing is looked at from here", what)
     else:
         what = "give it work: a rule under some customer's canaries that selects this agent"
         found.warn("agent", f"{assignment.agent}: no canary flies from here", what)
-    if assignment.bounces is None:
+    if assignment.sender is not None and assignment.bounces is None:
         what = "name a mailbox in sender.bounces: a bounced canary counts as lost otherwise"
         found.warn("bounces", "no mailbox for bounces is configured", what)
     return assignment
@@ -129,5 +142,4 @@ def _assignment(found: Findings, config: Config, agent: str | None) -> Assignmen
 
 def _no_policy() -> PolicyFile:
     """The defaults, where the file cannot be read: they deny what a policy would deny."""
-    key = SigningKey(id="none", secret="none")  # noqa: S106 - the name of a secret
-    return PolicyFile(version=1, keys=Keys(current=key))
+    return PolicyFile(version=1)

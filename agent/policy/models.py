@@ -6,7 +6,7 @@ or a collector's, is carried out only as far as the policy allows.
 
 import re
 from ipaddress import IPv4Network, IPv6Address, IPv6Network
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator
 
@@ -47,6 +47,12 @@ def _some(value: object) -> object:
     # min_length would count the sound items only, and complain of a list that is not empty.
     if value in ([], ()):
         raise ValueError("at least one endpoint")
+    return value
+
+
+def _some_words(value: object) -> object:
+    if value in ([], ()):
+        raise ValueError("a program and its arguments, such as [/usr/sbin/postqueue, -j]")
     return value
 
 
@@ -142,12 +148,24 @@ class Addresses(Model):
     allow: tuple[Network, ...] = ()
 
 
+class QueueListing(Model):
+    """The program that lists the mail server's queue, and the form of what it prints.
+
+    It is run as it stands here, by no shell. That it stands here is why no configuration, and so no
+    collector, can have the agent run anything.
+    """
+
+    form: Literal["postfix", "exim"]
+    command: Annotated[tuple[FilePath, ...], BeforeValidator(_some_words)]
+
+
 class PolicyFile(Model):
-    """The whole policy file."""
+    """The whole policy file. An agent that sends no canaries needs no ``keys``."""
 
     version: Version
-    keys: Keys
+    keys: Keys | None = None
     sources: Sources = Sources()
     secrets: tuple[SecretRule, ...] = ()
     addresses: Addresses = Addresses()
     ca_file: FilePath | None = None
+    queue: QueueListing | None = None

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.policy.models import Keys, PolicyFile, SecretRule, SigningKey, endpoint
+from agent.policy.models import PolicyFile, SecretRule, SigningKey, endpoint
 from probes.contract.errors import SecretError
 from probes.contract.secret import Secret
 from probes.contract.token import Key, KeyRing
@@ -68,9 +68,14 @@ class Secrets:
         """The signing keys.
 
         Raises:
-            SecretError: a key's secret cannot be read or is too short.
+            SecretError: the policy names none, or a key's secret cannot be read or is too short.
         """
-        keys: Keys = self._policy.keys
+        keys = self._policy.keys
+        if keys is None:
+            raise SecretError(
+                "the agent's policy: keys: found none, allowed for an agent that sends canaries is "
+                "keys.current with an id and a secret"
+            )
         return KeyRing(self._key(keys.current), tuple(self._key(key) for key in keys.previous))
 
     def _key(self, key: SigningKey) -> Key:

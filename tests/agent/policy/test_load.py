@@ -41,7 +41,11 @@ def test_names_stay_apart_where_one_source_alone_would_mix_them_up() -> None:
     [
         ("", "p.yaml:"),
         ("[]", "p.yaml:1: found a list, allowed is a mapping"),
-        ("version: 1\n", "p.yaml:1: found no keys, allowed is a mapping with keys"),
+        ("keys: {current: {id: k1, secret: k}}\n", "p.yaml:1: found no version, allowed is"),
+        (GOOD + "queue: {form: sendmail, command: [mailq]}\n", "p.yaml:3: queue.form: found"),
+        (GOOD + "queue: {form: exim, command: []}\n", "p.yaml:3: queue.command: found"),
+        (GOOD + "queue: {form: exim, command: mailq -x}\n", "p.yaml:3: queue.command: found"),
+        (GOOD + "queue: {form: exim}\n", "p.yaml:3: queue: found no command, allowed is"),
         (GOOD.replace("1", "2", 1), "p.yaml:1: version: found the number 2, allowed is 1"),
         (GOOD.replace("1", "true", 1), "p.yaml:1: version: found true, allowed is 1"),
         (GOOD + "secrets: {a: b}\n", "p.yaml:3: secrets: found a mapping, allowed is a list"),
@@ -65,6 +69,7 @@ def test_a_password_in_the_wrong_place_is_not_repeated(where: str) -> None:
 def test_the_template_is_a_sound_policy_that_allows_nothing() -> None:
     policy = parse_policy("template", POLICY_TEMPLATE)
     assert policy.secrets == ()
+    assert policy.keys is not None
     assert policy.keys.current.secret == "signing-key"
     assert policy.addresses == PolicyFile.model_validate(policy.model_dump()).addresses
 
@@ -74,6 +79,7 @@ def test_the_template_with_its_comments_taken_off_is_sound_too() -> None:
     text = "\n".join(line.replace("# ", "", 1) if _is_code(line) else line for line in lines)
     policy = parse_policy("template", text)
     assert len(policy.secrets) == 2
+    assert policy.keys is not None
     assert policy.keys.previous[0].id == "k0"
     assert policy.addresses.allow
     assert policy.ca_file == "ca.pem"
@@ -154,7 +160,15 @@ def test_the_policy_beside_the_configuration_is_the_default(tmp_path: Path) -> N
     with pytest.raises(ConfigError, match=r"policy\.yaml: found no policy file.*mailcanary init"):
         find_policy(config)
     (tmp_path / "policy.yaml").write_text(GOOD)
-    assert find_policy(config).keys.current.id == "k1"
+    assert find_policy(config) == parse_policy("p", GOOD)
     other = tmp_path / "other.yaml"
     other.write_text(GOOD.replace("k1", "k2"))
-    assert find_policy(config, other).keys.current.id == "k2"
+    assert find_policy(config, other) == parse_policy("p", other.read_text())
+
+
+def test_an_agent_that_only_looks_needs_no_keys() -> None:
+    text = "version: 1\nqueue: {form: postfix, command: [/usr/sbin/postqueue, -c, /etc/p, -j]}\n"
+    policy = parse_policy("p.yaml", text)
+    assert policy.keys is None
+    assert policy.queue is not None
+    assert policy.queue.command == ("/usr/sbin/postqueue", "-c", "/etc/p", "-j")
