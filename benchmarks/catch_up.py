@@ -7,7 +7,6 @@ it is behind, and what became of its canaries.
 """
 
 import contextlib
-import http.client
 import re
 import tempfile
 import time
@@ -21,12 +20,9 @@ import msgspec
 
 from benchmarks.backlog import Backlog, build
 from benchmarks.figures import Figure, compared
-from benchmarks.growth_fleet import Part, estate
+from benchmarks.growth_fleet import Employer, Part, estate
 from benchmarks.growth_site import PROBE, Site, Size, text_of
 from benchmarks.ingest import machine_load
-from collector.control.principal import Kind
-from collector.control.store import operate
-from collector.control.tokens import create
 from probes.contract.names import Path
 
 SECONDS = 3600.0
@@ -65,53 +61,21 @@ class Pair:
     """A collector, and an agent that is not started yet; whoever holds the stack ends both."""
 
     def __init__(self, site: Site, stack: ExitStack) -> None:
-        self._site = site
-        self._stack = stack
-        self._state = site.directory / "collector"
         settings = site.directory / "collector.yaml"
         settings.write_text(text_of({"version": 1, "beat": _BEAT}))
-        self.collector = self._start(
-            "collector",
-            "--settings", str(settings), "--config", str(site.main),
-            "--state", str(self._state), "--listen", "127.0.0.1:0",
-        )  # fmt: skip
-        self.collector.wait(lambda: bool(self.collector.told("collector started")), "serving")
-        self._url = str(self.collector.told("collector started")[0]["url"])
-        self._token = self._new_token(Kind.OPERATOR, "catch-up")
-
-    def _start(self, name: str, *arguments: str) -> Part:
-        part = Part(name, [name, *arguments], self._site.directory / f"{name}.log")
-        self._stack.callback(part.stop)
-        return part
-
-    def _new_token(self, kind: Kind, name: str) -> str:
-        now_ns = time.time_ns()
-        _, secret = operate(
-            self._state, lambda control: create(control, kind, name, who="catch-up", now_ns=now_ns)
-        )
-        return secret.reveal()
+        self._employer = Employer(site, stack, "--settings", str(settings))
+        self.collector = self._employer.collector
 
     def start_agent(self) -> Part:
         """Start the agent on its spool."""
-        file = self._site.directory / "token"
-        file.touch(mode=0o600)
-        file.write_text(self._new_token(Kind.AGENT, _AGENT))
-        return self._start(
-            "agent",
-            "--collector", self._url, "--name", _AGENT, "--token-file", str(file),
-            "--policy", str(self._site.policy), "--state", str(self._site.directory / _AGENT),
-        )  # fmt: skip
+        return self._employer.hire(_AGENT)
 
     def ask(self, path: str) -> bytes | None:
         """What the collector answers to an operator; ``None`` where that is not there yet."""
-        connection = http.client.HTTPConnection(self._url.partition("//")[2], timeout=60)
-        with contextlib.closing(connection):
-            connection.request("GET", path, headers={"Authorization": f"Bearer {self._token}"})
-            answer = connection.getresponse()
-            body = answer.read()
-        if answer.status not in (200, 404, 503):
-            raise RuntimeError(f"{path}: {answer.status} {body!r}")
-        return body if answer.status == 200 else None
+        status, body, _ = self._employer.ask("GET", path)
+        if status not in (200, 404, 503):
+            raise RuntimeError(f"{path}: {status} {body!r}")
+        return body if status == 200 else None
 
     def taken(self) -> int:
         """How many events it has taken in."""

@@ -311,6 +311,8 @@ def _beside(prefix: str, found: Found) -> list[Figure]:
         "collector": found.changed.collector - found.asked.collector,
         "agent": found.changed.agent - found.asked.agent,
     }
+    asked, late = "GET /api/v1/health", "a canary's start after its due time"
+    p99 = partial(quantile, share=0.99)
     return [
         *(
             Figure(
@@ -323,27 +325,9 @@ def _beside(prefix: str, found: Found) -> list[Figure]:
         ),
         compared(f"{prefix}.checked", checked, "s", "yaml.load with the C loader", found.yaml_s),
         Figure(f"{prefix}.put_answered", median(found.put_s), "s", "PUT to its answer: in force"),
-        compared(
-            f"{prefix}.answer_p99_changing",
-            quantile(found.changing, 0.99) * 1e3,
-            "ms",
-            "GET /api/v1/health, no change under way",
-            quantile(found.quiet, 0.99) * 1e3,
-        ),
-        compared(
-            f"{prefix}.answer_max_changing",
-            max(found.changing) * 1e3,
-            "ms",
-            "GET /api/v1/health, no change under way",
-            max(found.quiet) * 1e3,
-        ),
-        compared(
-            f"{prefix}.lateness_max_changing",
-            max(found.changing_late) * 1e3,
-            "ms",
-            "a canary's start after its due time, no change under way",
-            max(found.quiet_late) * 1e3,
-        ),
+        _slowed(f"{prefix}.answer_p99", asked, p99(found.changing), p99(found.quiet)),
+        _slowed(f"{prefix}.answer_max", asked, max(found.changing), max(found.quiet)),
+        _slowed(f"{prefix}.lateness_max", late, max(found.changing_late), max(found.quiet_late)),
         Figure(
             f"{prefix}.disturbed",
             found.disturbed,
@@ -358,6 +342,11 @@ def _beside(prefix: str, found: Found) -> list[Figure]:
             found.collector_rss / _MIB,
         ),
     ]
+
+
+def _slowed(name: str, what: str, changing_s: float, quiet_s: float) -> Figure:
+    text = f"{what}, no change under way"
+    return compared(f"{name}_changing", changing_s * 1e3, "ms", text, quiet_s * 1e3)
 
 
 def per_path(few: Found, many: Found) -> list[Figure]:

@@ -134,45 +134,48 @@ def estate(relays: int) -> Iterator[Ports]:
                 process.stdin.close()
 
 
-class Fleet:
-    """A collector and its agents over a site; ``token`` is an operator's."""
+class Employer:
+    """A collector over a site, and the agents that work for it; ``token`` is an operator's.
 
-    def __init__(self, site: Site, stack: ExitStack) -> None:
+    ``options`` are the collector's, more than it needs. Whoever holds the stack ends them all.
+    """
+
+    def __init__(self, site: Site, stack: ExitStack, *options: str) -> None:
         self.site = site
         self._stack = stack
         self.state = site.directory / "collector"
         self.collector = self._start(
-            "collector",
+            "collector", "collector",
             "--config", str(site.main), "--state", str(self.state), "--listen", "127.0.0.1:0",
+            *options,
         )  # fmt: skip
         self.collector.wait(lambda: bool(self.collector.told("collector started")), "serving")
-        self.port = int(self.collector.told("collector started")[0]["url"].rpartition(":")[2])
-        self.token = self._token(Kind.OPERATOR, "growth")
-        self.agents = [self._agent(name) for name in site.size.agent_names]
-        for agent in self.agents:
-            agent.wait(lambda agent=agent: bool(agent.told("agent started")), "at work")  # type: ignore[misc]  # a lambda's default has no type
+        self.url = str(self.collector.told("collector started")[0]["url"])
+        self.port = int(self.url.rpartition(":")[2])
+        self.token = self._new_token(Kind.OPERATOR, "benchmark")
 
     def _start(self, name: str, *arguments: str) -> Part:
-        kind = "agent" if name.startswith("agent") else name
-        part = Part(name, [kind, *arguments], self.site.directory / f"{name}.log")
+        part = Part(name, arguments, self.site.directory / f"{name}.log")
         self._stack.callback(part.stop)
         return part
 
-    def _token(self, kind: Kind, name: str) -> str:
+    def _new_token(self, kind: Kind, name: str) -> str:
         now_ns = time.time_ns()
         _, secret = operate(
-            self.state, lambda control: create(control, kind, name, who="growth", now_ns=now_ns)
+            self.state,
+            lambda control: create(control, kind, name, who="benchmark", now_ns=now_ns),
         )
         return secret.reveal()
 
-    def _agent(self, name: str) -> Part:
+    def hire(self, name: str) -> Part:
+        """Start the agent of that name; its state is in the site's directory of that name."""
         file = self.site.directory / f"{name}.token"
-        file.write_text(self._token(Kind.AGENT, name))
+        file.touch(mode=0o600)
+        file.write_text(self._new_token(Kind.AGENT, name))
         return self._start(
-            name,
-            "--collector", f"http://127.0.0.1:{self.port}", "--name", name,
-            "--token-file", str(file), "--policy", str(self.site.policy),
-            "--state", str(self.site.directory / name),
+            name, "agent",
+            "--collector", self.url, "--name", name, "--token-file", str(file),
+            "--policy", str(self.site.policy), "--state", str(self.site.directory / name),
         )  # fmt: skip
 
     def ask(
@@ -192,6 +195,16 @@ class Fleet:
             return answer.status, answer.read(), found
         finally:
             connection.close()
+
+
+class Fleet(Employer):
+    """A collector with all agents of its site at work."""
+
+    def __init__(self, site: Site, stack: ExitStack) -> None:
+        super().__init__(site, stack)
+        self.agents = [self.hire(name) for name in site.size.agent_names]
+        for agent in self.agents:
+            agent.wait(lambda agent=agent: bool(agent.told("agent started")), "at work")  # type: ignore[misc]  # a lambda's default has no type
 
     def wait_for(self, revision: str) -> None:
         """Return when all agents work by ``revision``."""
