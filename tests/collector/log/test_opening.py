@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from collector.log import files, opening, schema
+from collector.log import files, schema
 from collector.log.engine import Appended, LogError, LogFullError
 from collector.log.schema import DamagedError
 from collector.log.sqlite import SqliteLog, _restart
 from collector.log.store import GENERATION, Limits
 from probes.contract.wire import Gap
 from tests.collector.log.batches import batch, everything
+from tests.disks import fill, small_disk
 
 SMALL = Limits(segment_bytes=1)
 
@@ -86,6 +87,7 @@ async def test_a_reader_that_holds_up_an_old_journal_costs_no_entry(
     await log.close()
     open_writer = schema.open_writer
 
+    # It would be waited for five seconds, after which all is the same.
     def impatient(file: Path) -> sqlite3.Connection:
         connection = open_writer(file)
         connection.execute("PRAGMA busy_timeout=0")
@@ -218,33 +220,29 @@ async def test_a_bit_that_is_wrong_in_what_grows_costs_its_row_and_holds_up_nobo
 
 
 async def test_a_full_disk_during_a_repair_leaves_the_segment_with_its_journal(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    log = SqliteLog.open(tmp_path)
-    await log.append(batch(1, 100))
-    file = log._store.file
-    journal = files.journal_bytes(file)
-    assert journal > 0
-
-    def full(file: Path, *_: object) -> None:
-        raise LogFullError(f"{file}: found no room")
-
-    def found_damaged(_: object) -> None:
-        raise DamagedError("quick_check")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(opening, "make", full)
-        patch.setattr(schema, "quick_check", found_damaged)
+    with small_disk(tmp_path / "disk", "4m") as disk:
+        log = SqliteLog.open(disk / "log")
+        await log.append(batch(1, 100))
+        file = log._store.file
+        journal = files.journal_bytes(file)
+        assert journal > 0
+        # The events are in the journal; what is behind the file's head is not.
+        overwrite(file, 0.5)
+        filler = fill(disk)
         for _ in range(3):
-            with pytest.raises(LogError):
+            with pytest.raises(LogFullError):
                 await log.run(_restart)
-        assert files.list_damaged(tmp_path) == []
-        assert files.journal_bytes(file) == journal
-    with pytest.raises(LogError):
-        await log.append(batch(101, 101))
-    assert (await log.append(batch(101, 101))).accepted == 1
-    assert [entry.seq for entry in await everything(log)] == list(range(1, 102))
-    await log.close()
+            assert files.list_damaged(disk / "log") == []
+            assert files.journal_bytes(file) == journal
+        filler.unlink()
+        with pytest.raises(LogError, match="a new one was begun"):
+            await log.append(batch(101, 101))
+        assert len(files.list_damaged(disk / "log")) == 1
+        assert (await log.append(batch(101, 101))).accepted == 1
+        assert [entry.seq for entry in await everything(log)] == list(range(1, 102))
+        await log.close()
 
 
 async def test_damage_that_a_write_finds_begins_a_new_segment(tmp_path: Path) -> None:
