@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 
 def duplicates(draft: Draft) -> Iterator[Problem]:
-    """Names, mailbox addresses, folders, relay end points and egress addresses that occur twice."""
+    """Names, mailbox addresses, folders, relay end points, egress addresses, destinations' domains
+    that occur twice.
+    """
     yield from _names([customer.part for customer in draft.customers], "customer")
     yield from _names(draft.relays, "relay")
     yield from _names(draft.agents, "agent")
@@ -26,6 +28,21 @@ def duplicates(draft: Draft) -> Iterator[Problem]:
             if box.value is not None and box.sound("folders"):
                 yield from _folders(box.value.folders, box.place)
     yield from _relays(draft)
+    yield from _domains(draft)
+
+
+def _domains(draft: Draft) -> Iterator[Problem]:
+    # Its hosts would be looked at twice as often as anybody meant.
+    domains = _Firsts("the domain", "each domain and port in one destination")
+    for part in draft.destinations:
+        one = part.value
+        if one is None or one.domain is None or not (part.sound("domain") and part.sound("port")):
+            continue
+        port = "" if one.port == _SMTP else f":{one.port}"
+        yield from domains.add(f"{one.domain}{port}", part.place, "domain")
+
+
+_SMTP = 25
 
 
 def _folders(folders: Folders, place: Place) -> Iterator[Problem]:

@@ -25,6 +25,7 @@ from probes.contract.names import LABEL_KEY_PATTERN, NAME_PATTERN
 from probes.contract.units import (
     DURATION_PATTERN,
     PERCENT_PATTERN,
+    format_duration,
     parse_duration,
     parse_percent,
     write_duration,
@@ -32,16 +33,22 @@ from probes.contract.units import (
 )
 
 MIN_DURATION_S = 0.001
+MIN_PAUSE_S = 5.0
+"""Looked at more often, other people's hosts would take it for an attack."""
 MAX_DURATION_S = 366 * 86400.0
 
 
-def _duration(value: object) -> float:
+def _duration(value: object, least_s: float = MIN_DURATION_S) -> float:
     if not isinstance(value, str):
         raise ValueError("a duration with a unit, such as 500ms, 30s, 5m, 2h or 6d")
     seconds = parse_duration(value)
-    if not MIN_DURATION_S <= seconds <= MAX_DURATION_S:
-        raise ValueError("a duration from 1ms to 366d")
+    if not least_s <= seconds <= MAX_DURATION_S:
+        raise ValueError(f"a duration from {format_duration(least_s)} to 366d")
     return seconds
+
+
+def _pause(value: object) -> float:
+    return _duration(value, MIN_PAUSE_S)
 
 
 def _percent(value: object) -> float:
@@ -101,6 +108,14 @@ Duration = Annotated[
     WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN, "examples": ["30s", "5m"]}),
 ]
 """Seconds; written with a unit."""
+
+Pause = Annotated[
+    float,
+    BeforeValidator(_pause),
+    PlainSerializer(write_duration, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN, "examples": ["30s", "5m"]}),
+]
+"""Seconds from one look at somebody's host to the next; written with a unit."""
 
 Percent = Annotated[
     float,

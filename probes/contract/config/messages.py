@@ -28,6 +28,8 @@ _PATTERNS = {
 }
 NUMBERS = ("a whole number", "a number")
 """What is allowed where a number is wanted."""
+SELECTIONS = ("relays", "agents", "mailboxes", "destinations")
+"""Keys of rules under which a selection stands."""
 
 _LONGEST = 60
 _LONGEST_NAME = 200
@@ -80,7 +82,7 @@ def explain(error: "ErrorDetails", model: type[BaseModel]) -> tuple[Loc, str, st
     if loc and loc[-1] == "secret" and isinstance(value, str):
         # Somebody may have put the password itself there, and this text ends in logs.
         found = "a text that is no secret's name (not shown)"
-    if isinstance(value, list | dict) and loc and loc[-1] in ("relays", "agents", "mailboxes"):
+    if isinstance(value, list | dict) and loc and loc[-1] in SELECTIONS:
         found = _short(value)
     return loc, found, _allowed(kind, context, value)
 

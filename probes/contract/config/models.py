@@ -19,6 +19,7 @@ from probes.contract.config.fields import (
     MailboxRef,
     Model,
     Name,
+    Pause,
     Percent,
     PerMinute,
     Port,
@@ -280,10 +281,11 @@ class CheckRule(Model):
     """all, a name, a list of names, or labels that must all match; each needs an agent on it."""
     destinations: Selector = "all"
     """As for relays; for egress."""
-    interval: Duration = 30.0
-    """Time from one look to the next."""
+    interval: Pause = 30.0
+    """Time from one look to the next; at least 5s."""
     timeout: Duration = 10.0
-    """How long one look may take: to a host for egress, at all of the queue for queue."""
+    """How long one look may take: to a host for egress, at all of the queue for queue; at most
+    interval."""
 
 
 class Config(Model):

@@ -32,6 +32,7 @@ STAND_INS: Mapping[str, object] = {
     "received_as": "stand-in.invalid",
     "sources": "::",
     "hosts": "stand-in.invalid",
+    "controls": 1,
     "probe": "egress",
 }
 """By key: what stands for a required value, or for an item of a list, that is faulty or missing."""
@@ -185,7 +186,7 @@ class _Mending:
         return loc[-1] in self._stand_ins and loc[-1] not in _LISTS and "labels" not in loc
 
 
-_LISTS = ("egress", "received_as", "sources", "hosts")
+_LISTS = ("egress", "received_as", "sources", "hosts", "controls")
 
 
 def _at(data: object, loc: Loc) -> object:
