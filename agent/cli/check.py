@@ -13,6 +13,7 @@ from rich.table import Table
 
 from agent.cli.output import problem_as_json, to_stdout
 from agent.settings_files import check_files, file_sets
+from probes.contract.config.looks import looks
 from probes.contract.config.models import Config
 from probes.contract.config.rates import Usage
 from probes.contract.config.selection import groups
@@ -26,13 +27,15 @@ _SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What one sound configuration comes to; rates are canaries a minute."""
+    """What one sound configuration comes to; rates are a minute: of canaries, and of looks."""
 
     file: str
     relays: list[dict[str, Any]]
     mailboxes: list[dict[str, Any]]
     customers: list[dict[str, Any]]
     agents: list[dict[str, Any]]
+    destinations: list[dict[str, Any]]
+    looks: list[dict[str, Any]]
     warnings: list[Ambiguity]
 
 
@@ -79,7 +82,33 @@ def summary(file: str, config: Config) -> Summary:
         }
         for agent in config.agents
     ]
-    return Summary(file, relays, mailboxes, customers, agents, ambiguities(config))
+    destinations, looked = _looks(config)
+    return Summary(
+        file, relays, mailboxes, customers, agents, destinations, looked, ambiguities(config)
+    )
+
+
+def _looks(config: Config) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """What the checks come to: for the destinations, and for the relays that agents look from."""
+    every = looks(config.relays, config.agents, config.destinations, config.checks)
+    destinations = [
+        {
+            "name": one.name,
+            "per_minute": round(every.towards.get(one.name, 0.0), 6),
+            "relays": every.origins.get(one.name, 0),
+        }
+        for one in config.destinations
+    ]
+    relays = [
+        {
+            "relay": relay.name,
+            "egress_per_minute": round(every.egress.get(relay.name, 0.0), 6),
+            "queue_per_minute": round(every.queue.get(relay.name, 0.0), 6),
+        }
+        for relay in config.relays
+        if relay.name in every.egress or relay.name in every.queue
+    ]
+    return destinations, relays
 
 
 def _rate(name: str, rate: float, limit: float) -> dict[str, Any]:
@@ -99,7 +128,7 @@ def check(
         bool, typer.Option("--json", help="One JSON object on stdout, problems included.")
     ] = False,
 ) -> None:
-    """Check configuration files and show what their canaries come to.
+    """Check configuration files and show what their canaries and checks come to.
 
     Exit code 0: sound (warnings may be printed); 1: problems, all of them listed; 2: wrong usage.
     """
@@ -139,6 +168,8 @@ def _as_json(report: Report) -> dict[str, Any]:
                 "mailboxes": entry.mailboxes,
                 "customers": entry.customers,
                 "agents": entry.agents,
+                "destinations": entry.destinations,
+                "looks": entry.looks,
                 "warnings": [
                     {
                         "components": [str(component) for component in warning.components],
@@ -188,7 +219,14 @@ def _print_rates(console: Console, entry: Summary) -> None:
     agents = _table(console, "agent", "canaries/min", "paths")
     for row in entry.agents:
         agents.add_row(row["name"], f"{row['per_minute']:.4g}", str(row["paths"]))
-    for table in (relays, mailboxes, customers, agents):
+    destinations = _table(console, "destination", "connects/min/host", "relays")
+    for row in entry.destinations:
+        destinations.add_row(row["name"], f"{row['per_minute']:.4g}", str(row["relays"]))
+    looked = _table(console, "looked from", "connects/min", "queue reads/min")
+    for row in entry.looks:
+        rates = (row["egress_per_minute"], row["queue_per_minute"])
+        looked.add_row(row["relay"], *(f"{rate:.4g}" for rate in rates))
+    for table in (relays, mailboxes, customers, agents, destinations, looked):
         if table.row_count:
             console.print(table)
 

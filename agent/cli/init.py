@@ -49,6 +49,16 @@ agents:
   - name: fra
     sender: {address: canary-fra@monitor.example, helo: fra.monitor.example}
     labels: {site: fra}
+  # One on a relay looks outward from there; without a sender it needs no signing key.
+  # - {name: on-relay-a1, on_relay: relay-a1}
+
+# What agents on relays look at: whether port 25 of others' hosts is reached, and the relay's queue.
+# destinations:
+#   - {name: bigmail, domain: bigmail.example, controls: [443]}     # its MX hosts
+#   - {name: reference, hosts: [reference.monitor.example], controls: [443], reference: true}
+# checks:
+#   - {probe: egress, relays: relay-a1, interval: 30s, timeout: 10s}
+#   - {probe: queue, relays: relay-a1, interval: 1m}
 
 # Customers may stand here, in a list under `customers:`, or each in a file of its own in
 # customers.d/; customers.d/example.yaml is one.

@@ -53,8 +53,32 @@ def test_customers_files_beside_the_main_file_count() -> None:
         "sfo": 20,
         "fra": 22,
         "on-relay-a1": 0,
+        "on-relay-c1": 0,
     }
     assert all(warning["advice"] for warning in config["warnings"])
+
+
+def test_looks_are_counted_by_destination_and_by_relay(tmp_path: Path) -> None:
+    (config,) = json.loads(runner.invoke(app, [str(FLEET), "--json"]).stdout)["configs"]
+    assert config["destinations"] == [
+        {"name": "bigmail", "per_minute": 4.0, "relays": 2},
+        {"name": "othermail", "per_minute": 4.0, "relays": 2},
+        {"name": "reference", "per_minute": 4.0, "relays": 2},
+    ]
+    assert config["looks"] == [
+        {"relay": name, "egress_per_minute": 10.0, "queue_per_minute": 1.0}
+        for name in ("relay-a1", "relay-c1")
+    ]
+    lines = [
+        " ".join(line.split()) for line in runner.invoke(app, [str(FLEET)]).stdout.splitlines()
+    ]
+    assert lines.count("destination connects/min/host relays") == 1
+    assert "bigmail 4 2" in lines
+    assert "relay-c1 10 1" in lines
+    alone = tmp_path / "alone.yaml"
+    alone.write_text("version: 1\ndestinations: [{name: ours, hosts: [mx.example]}]\n")
+    assert "ours                         0       0" in runner.invoke(app, [str(alone)]).stdout
+    assert "looked from" not in runner.invoke(app, [str(alone)]).stdout
 
 
 def test_every_problem_of_every_file_is_printed(tmp_path: Path) -> None:
@@ -64,7 +88,7 @@ def test_every_problem_of_every_file_is_printed(tmp_path: Path) -> None:
     result = runner.invoke(app, [str(one), str(two), str(SMALL)])
     assert result.exit_code == 1
     names = "a name of 1 to 63 lower-case letters, digits, dots, dashes, underscores"
-    keys = "agents, customers, defaults, relays, timeouts, version"
+    keys = "agents, checks, customers, defaults, destinations, relays, timeouts, version"
     unknown = "the unknown key 'relais' (did you mean 'relays'?)"
     assert result.stderr.splitlines() == [
         f"{one}:1: version: found the number 2, allowed is 1",

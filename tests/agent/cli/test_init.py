@@ -1,5 +1,6 @@
 """``mailcanary init``: what it writes passes ``check``, and nothing is ever overwritten."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,11 @@ import typer
 from typer.testing import CliRunner
 
 from agent.cli.check import check
-from agent.cli.init import init
+from agent.cli.init import MAIN, init
 from agent.policy.load import find_policy
 from agent.policy.secrets import Secrets
+from probes.contract.check_plan import check_plans
+from probes.contract.config.loader import check_documents
 
 app = typer.Typer()
 app.command("init")(init)
@@ -32,6 +35,16 @@ def test_the_starter_files_pass_the_check(tmp_path: Path) -> None:
     checked = runner.invoke(app, ["check", str(main)])
     assert checked.exit_code == 0, checked.output
     assert "warning" not in checked.stdout
+
+
+def test_what_is_commented_out_can_be_used_as_it_stands() -> None:
+    outward = re.compile(r"^( *)# (- \{name: on-relay|destinations:|checks:|  - \{)", re.MULTILINE)
+    text = outward.sub(r"\1\2", MAIN)
+    found = check_documents([("mailcanary.yaml", text)])
+    assert (found.problems, found.warnings) == ([], [])
+    assert found.config is not None
+    assert [one.name for one in found.config.destinations] == ["bigmail", "reference"]
+    assert [plan.probe for plan in check_plans(found.config, "on-relay-a1")] == ["egress", "queue"]
 
 
 def test_the_policy_and_its_key_can_be_used(tmp_path: Path) -> None:
