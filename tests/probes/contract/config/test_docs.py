@@ -5,11 +5,14 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
+from probes.contract.config.loader import check_documents
 from probes.contract.config.models import (
     Agent,
+    CheckRule,
     Config,
     Customer,
     Defaults,
+    Destination,
     Imap,
     Mailbox,
     Relay,
@@ -29,6 +32,8 @@ TABLES = {
     Mailbox: "### `mailboxes`",
     Imap: "`imap`:",
     Rule: "### `canaries`",
+    Destination: "### `destinations`",
+    CheckRule: "### `checks`",
 }
 
 
@@ -44,6 +49,16 @@ def _rows(model: type[BaseModel]) -> dict[str, str]:
         _, key, default, *_ = (cell.strip() for cell in line.split("|"))
         rows[key.strip("`")] = default
     return rows
+
+
+def test_the_example_of_checks_can_be_copied() -> None:
+    section = DOCS.partition("\n### `checks`\n")[2].partition("\n## ")[0]
+    example = section.partition("```yaml\n")[2].partition("```")[0]
+    relays = "version: 1\nrelays: [{name: relay-a1, host: relay-a1.example.net}]\n"
+    found = check_documents([("mailcanary.yaml", relays + example)])
+    assert (found.problems, found.warnings) == ([], [])
+    assert found.config is not None
+    assert len(found.config.checks) == 2
 
 
 @pytest.mark.parametrize("model", TABLES, ids=lambda model: model.__name__)
