@@ -11,6 +11,7 @@ import yaml
 
 from probes.contract.config.document import Loc, write_path
 from probes.contract.config.loader import Checked, check_documents
+from probes.contract.config.messages import SELECTIONS
 from probes.contract.errors import Problem
 
 FLEET = Path(__file__).parents[4] / "examples" / "fleet"
@@ -84,7 +85,7 @@ class Mutation:
 
 def of_labels(loc: Loc) -> bool:
     """Whether the key at ``loc`` is a label's, whose name may be any; in a selection as well."""
-    return loc[-2:-1] in [("labels",), ("relays",), ("agents",), ("mailboxes",)]
+    return loc[-2:-1] in [(key,) for key in ("labels", *SELECTIONS)]
 
 
 def places(data: Any, loc: Loc = ()) -> Iterator[Loc]:
@@ -112,14 +113,21 @@ def apart(one: Mutation, other: Mutation) -> bool:
     return one.file != other.file or one.loc[:shorter] != other.loc[:shorter]
 
 
-_LISTS = {"relays", "agents", "customers", "mailboxes", "canaries"}
-_SELECTION = {"name", "labels", "sender", "defaults"} | _LISTS
+_LISTS = {"relays", "agents", "customers", "mailboxes", "canaries", "destinations", "checks"}
+_SELECTION = {"name", "labels", "sender", "defaults", "probe"} | _LISTS
 # What each check reads, by a word of its message: only a fault there may mask what it says.
 _READS = [
     (r"a second time|the inbox|selects everything", {
         "name", "address", "egress", "host", "port", "source_address", "folders", "inbox", "junk",
+        "domain", "hosts", "controls", "sources",
     } | _LISTS),
-    (r"the unknown (relay|agent|mailbox)", {"on_relay", "bounces", "name", "sender"} | _LISTS),
+    (r"the unknown (relay|agent|mailbox|destination)",
+     {"on_relay", "bounces", "name", "sender", "probe"} | _LISTS),
+    (r"the port that mail", {"port", "controls"} | _LISTS),
+    (r"neither domain|beside a domain|the address", {"domain", "hosts"} | _LISTS),
+    (r"sources of an agent", {"sources", "on_relay"} | _LISTS),
+    (r"destinations of a|looks at as well", {"probe"} | _SELECTION),
+    (r"^timeout", {"interval", "timeout"} | _LISTS),
     (r"which no |but there is no|a sender", _SELECTION),
     (r"the secret|a secret", {"secret", "auth", "imap", "name"} | _LISTS),
     (r"^deadline|^loss_after", {"deadline", "loss_after", "remember", "defaults"} | _LISTS),
@@ -141,7 +149,7 @@ def may_mask(mutation: Mutation, problem: Problem) -> bool:
         if re.search(words, problem.found):
             steps = [step for step in mutation.loc if isinstance(step, str)]
             # Within a rule, what a selector holds is read with it, whatever the label's name.
-            read = steps if "canaries" in steps else steps[-1:]
+            read = steps if {"canaries", "checks"} & set(steps) else steps[-1:]
             return mutation.how != "add" and ("labels" in steps or not keys.isdisjoint(read))
     return False
 

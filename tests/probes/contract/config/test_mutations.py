@@ -20,7 +20,7 @@ PLACES = [(file, loc) for file, data in sound().items() for loc in places(data)]
 SCALARS = (
     [None, True, 0, -1, 5, 1e300, float("inf"), "", "x" * 400, "a b", "BAD NAME", "all", "100%"],
     ["relay-a1", "relay-zz", "acme/imap", "globex/imap", "monitor/bounces", "500ms", "9d"],
-    ["canary@acme.example", "203.0.113.11"],
+    ["canary@acme.example", "203.0.113.11", "egress", "queue", "bigmail"],
 )
 LISTS = [[], {}, ["relay-a1", "relay-a1"], ["relay-zz", 5], {"pool": "none"}]
 VALUES = st.sampled_from([*SCALARS[0], *SCALARS[1], *SCALARS[2], *LISTS])
@@ -55,6 +55,18 @@ RELATIONS = [
     Mutation(ACME, ("canaries", 0, "relays", "pool"), "replace", "none"),
     Mutation(GLOBEX, ("canaries", 1, "loss_after"), "replace", "1s"),
     Mutation(GLOBEX, ("canaries", 1, "agents"), "replace", "lon"),
+    Mutation(MAIN, ("agents", 3, "on_relay"), "delete"),
+    Mutation(MAIN, ("agents", 3, "sources"), "duplicate"),
+    Mutation(MAIN, ("destinations", 0, "domain"), "delete"),
+    Mutation(MAIN, ("destinations", 1, "domain"), "replace", "bigmail.example"),
+    Mutation(MAIN, ("destinations", 1, "domain"), "replace", "203.0.113.11"),
+    Mutation(MAIN, ("destinations", 2, "hosts"), "duplicate"),
+    Mutation(MAIN, ("destinations", 0, "controls", 0), "replace", 25),
+    Mutation(MAIN, ("destinations", 2, "controls"), "duplicate"),
+    Mutation(MAIN, ("checks", 0, "timeout"), "replace", "9d"),
+    Mutation(MAIN, ("checks", 0, "relays", 0), "replace", "relay-zz"),
+    Mutation(MAIN, ("checks", 0, "probe"), "replace", "queue"),
+    Mutation(MAIN, ("checks",), "duplicate"),
 ]
 
 
