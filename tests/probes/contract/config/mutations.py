@@ -114,6 +114,7 @@ def apart(one: Mutation, other: Mutation) -> bool:
 
 
 _LISTS = {"relays", "agents", "customers", "mailboxes", "canaries", "destinations", "checks"}
+_RULES = {"canaries", "checks"}
 _SELECTION = {"name", "labels", "sender", "defaults", "probe"} | _LISTS
 # What each check reads, by a word of its message: only a fault there may mask what it says.
 _READS = [
@@ -127,7 +128,7 @@ _READS = [
     (r"neither domain|beside a domain|the address", {"domain", "hosts"} | _LISTS),
     (r"sources of an agent", {"sources", "on_relay"} | _LISTS),
     (r"destinations of a|looks at as well", {"probe"} | _SELECTION),
-    (r"^timeout", {"interval", "timeout"} | _LISTS),
+    (r"^timeout", {"interval", "timeout", "checks"}),
     (r"which no |but there is no|a sender", _SELECTION),
     (r"the secret|a secret", {"secret", "auth", "imap", "name"} | _LISTS),
     (r"^deadline|^loss_after", {"deadline", "loss_after", "remember", "defaults"} | _LISTS),
@@ -149,7 +150,8 @@ def may_mask(mutation: Mutation, problem: Problem) -> bool:
         if re.search(words, problem.found):
             steps = [step for step in mutation.loc if isinstance(step, str)]
             # Within a rule, what a selector holds is read with it, whatever the label's name.
-            read = steps if {"canaries", "checks"} & set(steps) else steps[-1:]
+            within = [step for step in steps if step in _RULES]
+            read = (steps[steps.index(within[0]) + 1 :] if within else []) or steps[-1:]
             return mutation.how != "add" and ("labels" in steps or not keys.isdisjoint(read))
     return False
 

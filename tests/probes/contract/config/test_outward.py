@@ -101,6 +101,7 @@ def test_one_destination_alone_tells_little() -> None:
         ("[bigmail, ours]", ("name: ours", "nam: OURS")),
         ("{mx: bigmail}", ("controls: [443]", "controls: [https]")),
         ("all", ("controls: [443]", "controls: https")),
+        ("[bigmail, nowhere]", ("name: ours", "name: theirs")),
     ],
 )
 def test_what_may_be_there_to_compare_with_is_not_missed(
