@@ -17,7 +17,8 @@ IGNORED = -1
 
 RowKey = bytes
 _HEX, _TEXT = b"h", b"t"
-_Row = tuple[int, int, int, tuple[Any, ...], int, tuple[int | None, int | None] | None, Any, Any]
+EVENTS = 64
+"""Events of a canary whose places in the log are kept: far more than an honest agent reports."""
 
 
 def row_key(canary: str, agent: str) -> RowKey:
@@ -81,6 +82,8 @@ class Canary(msgspec.Struct, gc=False, eq=False):
     handover: Handover | None = None
     judged: Cell | None = None
     cursors: list[int] = []
+    handed: tuple[str, int] | None = None
+    put_off: bool = False
     kept: bool = False
     ended: bool = False
     stored: bool = False
@@ -101,6 +104,8 @@ class Canary(msgspec.Struct, gc=False, eq=False):
     def cell(self, verdict: Verdict) -> Cell:
         """What it counts as, with that verdict."""
         cell = counted(verdict)
+        if self.put_off and verdict.delay is not None:
+            cell[Key.GREYLISTED.value] = 1
         if self.carriers & 1:
             cell[Key.WRONG_RELAY.value] = 1
         if self.carriers & 2:
@@ -108,6 +113,18 @@ class Canary(msgspec.Struct, gc=False, eq=False):
         if self.judged:
             add(cell, self.judged)
         return cell
+
+
+class _Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    series: int
+    at_ns: int
+    due_ns: int
+    story: tuple[Any, ...]
+    bits: int
+    handover: tuple[int | None, int | None] | None
+    judged: Any
+    cursors: Any
+    handed: tuple[str, int] | None = None
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -143,18 +160,20 @@ def _unpack_story(row: tuple[Any, ...]) -> Story:
 def pack(canary: Canary) -> bytes:
     """The canary as it lies in the file; key, number and birth have columns of their own."""
     handover = canary.handover
-    return _encoder.encode(
-        (
-            canary.series,
-            canary.at_ns,
-            canary.due_ns,
-            _pack_story(canary.story),
-            canary.carriers | canary.silent << 2 | canary.kept << 3,
-            None if handover is None else (handover.data_ns, handover.accepted_ns),
-            canary.judged,
-            canary.cursors,
-        )
+    row = (
+        canary.series,
+        canary.at_ns,
+        canary.due_ns,
+        _pack_story(canary.story),
+        canary.carriers | canary.silent << 2 | canary.kept << 3 | canary.put_off << 4,
+        None if handover is None else (handover.data_ns, handover.accepted_ns),
+        canary.judged,
+        canary.cursors,
     )
+    if canary.ended or canary.handed is None:
+        # Nobody looks for it in a queue any more.
+        return _encoder.encode(row)
+    return _encoder.encode((*row, canary.handed))
 
 
 def unpack(key: RowKey, number: int, born_ns: int, data: bytes) -> Canary:
@@ -164,14 +183,16 @@ def unpack(key: RowKey, number: int, born_ns: int, data: bytes) -> Canary:
         msgspec.MsgspecError: ``data`` is no canary.
     """
     canary = Canary(key, number, born_ns)
-    series, at_ns, due_ns, story, bits, handover, judged, cursors = _decoder.decode(data)
-    canary.series, canary.at_ns, canary.due_ns = series, at_ns, due_ns
-    canary.story = _unpack_story(story)
+    row = _decoder.decode(data)
+    canary.series, canary.at_ns, canary.due_ns = row.series, row.at_ns, row.due_ns
+    canary.story = _unpack_story(row.story)
+    bits = row.bits
     canary.carriers = bits & 3
-    canary.silent, canary.kept = bool(bits & 4), bool(bits & 8)
-    canary.handover = None if handover is None else Handover(*handover)
-    canary.judged = judged
-    canary.cursors = cursors
+    canary.silent, canary.kept, canary.put_off = bool(bits & 4), bool(bits & 8), bool(bits & 16)
+    canary.handover = None if row.handover is None else Handover(*row.handover)
+    canary.judged = row.judged
+    canary.cursors = row.cursors
+    canary.handed = row.handed
     canary.stored = True
     if canary.series > NO_SERIES:
         verdict = canary.verdict()

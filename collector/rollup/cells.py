@@ -27,6 +27,7 @@ class Key(IntEnum):
     DELAYED_DSN = 33
     WRONG_RELAY = 34
     WRONG_EGRESS = 35
+    GREYLISTED = 36
     RECEIVED = 60
     REORDERED = 61
     EXTENT_SUM = 62
@@ -85,6 +86,13 @@ STAGES = {
     Stage.EGRESS_BANNER: 53,
     Stage.EGRESS_TLS: 54,
     Stage.OTHER: 55,
+    Stage.EGRESS_EHLO: 110,
+    Stage.EGRESS_AUTH: 111,
+    Stage.EGRESS_MAIL: 112,
+    Stage.EGRESS_RCPT: 113,
+    Stage.EGRESS_DATA: 114,
+    Stage.EGRESS_ACCEPT: 115,
+    Stage.QUEUE: 116,
 }
 
 # An enum's value is looked up by a call, which shows where it is done with every event.

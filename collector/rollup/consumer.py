@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import IO
 
 from collector.log.engine import Entry, Extent
-from collector.rollup.core import Core, Counters
+from collector.rollup.core import Core
 from collector.rollup.file import (
     FILE_NAME,
     RollupDamagedError,
@@ -17,6 +17,7 @@ from collector.rollup.file import (
     open_file,
     take_lock,
 )
+from collector.rollup.state import Counters
 from collector.rollup.store import Store
 
 

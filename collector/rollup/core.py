@@ -7,23 +7,26 @@ batches it came in, and whatever restarts lay in between.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from collector.log.engine import Entry
 from collector.rollup import cells, streams
-from collector.rollup.canary import IGNORED, NO_SERIES, Canary, RowKey, id_of, row_key
+from collector.rollup.canary import EVENTS, IGNORED, NO_SERIES, Canary, RowKey, id_of, row_key
 from collector.rollup.cells import Cell
+from collector.rollup.decoding import DECODERS, fits
 from collector.rollup.latest import Latest, newest
-from collector.rollup.revisions import REMEMBER_S, Named, Revisions, named_by
-from collector.rollup.series import Registry, Series
+from collector.rollup.looks import Looks
+from collector.rollup.queued import MAX_ID, Place, Queued
+from collector.rollup.revisions import Named, Revisions, named_by
+from collector.rollup.series import Registry
 from collector.rollup.silence import SILENCE_NS, Silence
+from collector.rollup.state import Changes, Shelf, Start
 from probes.contract.events import (
     Arrival,
     Bounce,
-    CanaryEvent,
+    Check,
     Config,
     Expiry,
     Intent,
@@ -33,6 +36,7 @@ from probes.contract.events import (
 from probes.contract.metrics.overtaking import Handover, Overtaking, handover
 from probes.contract.metrics.reordering import Reordering
 from probes.contract.outcome import Outcome
+from probes.contract.stages import Result
 from probes.contract.units import NS_PER_S
 
 COLLECTOR = "collector"
@@ -40,83 +44,12 @@ COLLECTOR = "collector"
 CACHED = 50_000
 """Canaries, and streams, that are kept in memory."""
 
-_DECODERS: dict[str, msgspec.json.Decoder[CanaryEvent | Config | Tick]] = {
-    kind: msgspec.json.Decoder(shape)
-    for kind, shape in (
-        ("intent", Intent),
-        ("submission", Submission),
-        ("arrival", Arrival),
-        ("expiry", Expiry),
-        ("bounce", Bounce),
-        ("config", Config),
-        ("tick", Tick),
-    )
-}
-EVENTS = 64
-"""Events of a canary whose places in the log are kept: far more than an honest agent reports."""
-_MOST = 1 << 63
 _Decoded = tuple[Entry, Any, RowKey]
 """An entry, its event unless nothing of that can be counted, and the canary that it is about."""
 _NO_KEY: RowKey = b""
 _NONE_YET = Latest()
 K = TypeVar("K")
 V = TypeVar("V")
-
-
-class Shelf(Protocol):
-    """Where what is not in memory lies."""
-
-    def canaries(self, keys: Iterable[RowKey]) -> list[Canary]:
-        """Those of the canaries that are there."""
-
-    def stream(self, name: str) -> tuple[bytes, int] | None:
-        """A stream's state, and the log's time when it was used last."""
-
-
-@dataclass(slots=True)
-class Counters:
-    """What went wrong with the log's events; they only ever grow."""
-
-    undecodable: int = 0
-    bad_revisions: int = 0
-    without_intent: int = 0
-
-
-@dataclass(slots=True)
-class Start:
-    """Where a rollup is taken up: what its file holds, or nothing."""
-
-    cursor: int = 0
-    clock_ns: int = 0
-    forget_before_ns: int = 0
-    remember_s: float = REMEMBER_S
-    next_number: int = 1
-    kept_before_s: int = 0
-    kept_cursor: int = 0
-    tick_ns: int = 0
-    listening_ns: int = 0
-    counters: Counters = field(default_factory=Counters)
-    series: list[Series] = field(default_factory=list)
-    revisions: list[tuple[str, Named]] = field(default_factory=list)
-    heard: dict[str, int] = field(default_factory=dict)
-    latest: dict[str, Latest] = field(default_factory=dict)
-    open: list[Canary] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Changes:
-    """What a batch of entries changed; the rest of what there is to save is in ``start``."""
-
-    canaries: list[Canary]
-    cells: dict[tuple[int, int], Cell]
-    """By (path's series, start of the minute): what has to be added."""
-    streams: dict[str, tuple[bytes, int]]
-    series: list[Series]
-    revisions: list[tuple[str, Named]]
-    forgotten_revisions: list[str]
-    heard: dict[str, int]
-    latest: dict[str, Latest]
-    start: Start
 
 
 class Core:
@@ -129,6 +62,8 @@ class Core:
         self._revisions = Revisions(start.revisions)
         self._silence = Silence(start.heard.items(), start.tick_ns, start.listening_ns)
         self._latest = start.latest
+        self._looks = Looks(start.looks)
+        self._queued = Queued(shelf, self, self._goes_to)
         self._canaries: dict[RowKey, Canary] = {}
         self._streams: dict[str, tuple[streams.Stream, int]] = {}
         self._tags: dict[tuple[object, str], int] = {}
@@ -166,30 +101,47 @@ class Core:
                     canary.cursors.append(entry.cursor)
                 handlers[entry.kind](canary, event)
             elif event is not None:
-                # What time it is now says who was silent until then.
-                self._silence.hear(heard)
-                self._own(event)
+                self._other(entry, event)
         self._silence.hear(heard)
 
-    def _own(self, event: Config | Tick) -> None:
+    def _other(self, entry: Entry, event: Check | Config | Tick) -> None:
+        """An event that is about no canary, or about many."""
+        if isinstance(event, Check):
+            self._check(entry, event)
+            return
+        # What time it is now says who was silent until then.
+        self._silence.hear(self._heard)
         if isinstance(event, Tick):
             self._tick(event)
         else:
             self._config(event)
 
+    def _check(self, entry: Entry, event: Check) -> None:
+        start = self._start
+        try:
+            kept = event.relay is not None and self._looks.fold(entry.source, event, start.clock_ns)
+        except OverflowError:
+            start.counters.undecodable += 1
+            return
+        if not kept:
+            start.counters.looks_refused += 1
+            return
+        at_ns = min(event.at_ns, start.clock_ns)
+        self._queued.take(entry.cursor, event, at_ns, start.forget_before_ns)
+
     def _decode(self, entry: Entry) -> _Decoded:
-        decoder = _DECODERS.get(entry.kind)
+        decoder = DECODERS.get(entry.kind)
         if decoder is None:
             return entry, None, _NO_KEY
         try:
             event = decoder.decode(entry.body)
         except msgspec.MsgspecError:
             event = None
-        if event is None or not _fits(event):
+        if event is None or not fits(event):
             # Nothing of it can be counted, and the log keeps it: it must not stop the rest.
             self._start.counters.undecodable += 1
             return entry, None, _NO_KEY
-        if isinstance(event, Config | Tick):
+        if isinstance(event, Check | Config | Tick):
             return entry, event, _NO_KEY
         return entry, event, row_key(event.canary, event.path.agent)
 
@@ -225,11 +177,27 @@ class Core:
                 series = self._tags[tag] = self.registry.number(event.path, labels)
             canary.series = series
             self._silence.awaits(canary.due_ns, canary.number, canary.key, event.path.agent)
+            if canary.handed is not None:
+                self._queued.handed(self._place(canary, canary.handed[0]), canary.key)
 
     def _submission(self, canary: Canary, event: Submission) -> None:
         canary.story = canary.story.fold(event)
         if canary.handover is None:
             canary.handover = handover(event)
+        queue_id = event.queue_id
+        if queue_id and canary.handed is None and event.result is Result.ACCEPTED:
+            if len(queue_id) > MAX_ID:
+                return
+            canary.handed = (queue_id, event.at_ns)
+            if canary.series > NO_SERIES:
+                self._queued.handed(self._place(canary, queue_id), canary.key)
+
+    def _place(self, canary: Canary, queue_id: str) -> Place:
+        return self.registry.tagged(canary.series).path.relay, queue_id
+
+    def _goes_to(self, canary: Canary, recipient: str) -> bool:
+        mailbox = self.registry.tagged(canary.series).path.mailbox
+        return self._revisions.may_get(mailbox, recipient)
 
     def _arrival(self, canary: Canary, event: Arrival) -> None:
         first = not canary.story.sightings
@@ -287,28 +255,40 @@ class Core:
         start.forget_before_ns = max(start.forget_before_ns, before_ns)
         for number, key in self._silence.too_old(start.forget_before_ns):
             self._give_up(number, key)
+        self._looks.forget(start.forget_before_ns)
 
     def _give_up(self, number: int, key: RowKey) -> None:
         """Nobody is left who could tell the end of this canary."""
-        canary = self._canaries.get(key)
-        if canary is None:
-            found = self._shelf.canaries([key])
-            canary = found[0] if found else None
+        canary = self.known(key)
         if canary is None or canary.number != number:
             return
         if canary.series == NO_SERIES:
             self._start.counters.without_intent += 1
         elif not canary.silent and canary.story.verdict().outcome is Outcome.PENDING:
             canary.silent = True
-            self._canaries[key] = canary
-            self._touched[number] = canary
+            self.touch(canary)
             self._silence.closed(number)
+
+    def known(self, key: RowKey) -> Canary | None:
+        """The canary of that key as it is now, ``None`` when there is none."""
+        canary = self._canaries.get(key)
+        if canary is None:
+            found = self._shelf.canaries([key])
+            canary = found[0] if found else None
+        return canary
+
+    def touch(self, canary: Canary) -> None:
+        """Something of it has changed."""
+        self._canaries[canary.key] = canary
+        self._touched[canary.number] = canary
 
     def _follow(self, canary: Canary) -> None:
         self._silence.opened(canary.number, canary.born_ns, canary.key)
         if canary.series > NO_SERIES:
             path = self.registry.tagged(canary.series).path
             self._silence.awaits(canary.due_ns, canary.number, canary.key, path.agent)
+            if canary.handed is not None:
+                self._queued.handed((path.relay, canary.handed[0]), canary.key)
 
     def changes(self) -> Changes:
         """What was changed since this was asked last, to be written in one transaction."""
@@ -318,6 +298,7 @@ class Core:
             self._settle(canary, added, latest)
         start = self._start
         start.tick_ns, start.listening_ns = self._silence.tick_ns, self._silence.listening_ns
+        looks, forgotten_looks = self._looks.take_changes()
         found = Changes(
             canaries=list(self._touched.values()),
             cells={at: cell for at, cell in added.items() if cell},
@@ -328,6 +309,9 @@ class Core:
             forgotten_revisions=self._revisions_old,
             heard=self._heard,
             latest=latest,
+            looks=looks,
+            forgotten_looks=forgotten_looks,
+            sightings=self._queued.take_changes(),
             start=start,
         )  # fmt: skip
         self._touched, self._streams_touched, self._heard = {}, set(), {}
@@ -349,6 +333,8 @@ class Core:
             self._ended.append(canary.key)
         if canary.series == IGNORED:
             return
+        if canary.ended and canary.handed is not None:
+            self._queued.ended(self._place(canary, canary.handed[0]), canary.key)
         cell = canary.cell(verdict)
         cells.add(added[canary.series, canary.start_s], cells.difference(cell, canary.applied))
         canary.applied = cell
@@ -364,34 +350,9 @@ class Core:
         self._ended = []
         _cut(self._canaries)
         _cut(self._streams)
+        self._queued.shrink()
 
 
 def _cut(cache: dict[K, V]) -> None:
     for key in list(cache)[: max(0, len(cache) - CACHED)]:
         del cache[key]
-
-
-def _fits(event: CanaryEvent | Config | Tick) -> bool:
-    """Whether its numbers are such that a database takes them."""
-    match event:
-        case Intent():
-            return 0 <= event.at_ns < _MOST and 0 <= event.loss_after_s < 1e9
-        case Submission():
-            return 0 <= event.sent_ns < _MOST and 0 <= event.at_ns < _MOST
-        case Arrival():
-            # The sum is past the most when one of them is: they are none of them negative.
-            low = min(event.sent_ns, event.seen_ns, event.path_seq, event.mailbox_seq)
-            total = event.sent_ns + event.seen_ns + event.path_seq + event.mailbox_seq
-            uid = event.uidvalidity | event.uid
-            bounds = event.delay
-            return (
-                low >= 0
-                and total < _MOST
-                and 0 <= uid < _MOST
-                and -1e10 < bounds.lo < 1e10
-                and -1e10 < bounds.hi < 1e10
-            )
-        case Tick():
-            return 0 <= event.at_ns < _MOST
-        case _:
-            return True

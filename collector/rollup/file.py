@@ -12,7 +12,7 @@ import msgspec
 from collector.log.files import HeldError, free_name, hold, move_sides, side_files
 from probes.contract.errors import MailcanaryError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 FILE_NAME = "rollup.sqlite3"
 LOCK_NAME = "rollup.lock"
 JOURNAL_BYTES = 32 << 20
@@ -47,6 +47,22 @@ CREATE TABLE paths (
 ) WITHOUT ROWID;
 CREATE INDEX paths_by_customer ON paths (customer);
 """
+_TABLES_OF_2 = """
+CREATE TABLE looks (
+    name TEXT PRIMARY KEY, relay TEXT NOT NULL, probe TEXT NOT NULL, target TEXT NOT NULL,
+    place TEXT NOT NULL, source TEXT NOT NULL, agent TEXT NOT NULL, ok INTEGER NOT NULL,
+    stage TEXT NOT NULL, reason TEXT NOT NULL, since_ns INTEGER NOT NULL, at_ns INTEGER NOT NULL,
+    told_ns INTEGER NOT NULL, control INTEGER NOT NULL, stale_ns INTEGER NOT NULL,
+    said BLOB NOT NULL
+);
+CREATE INDEX looks_by_relay ON looks (relay, probe);
+CREATE TABLE queued (
+    number INTEGER PRIMARY KEY, relay TEXT NOT NULL, queue_id TEXT NOT NULL,
+    last_ns INTEGER NOT NULL, state BLOB NOT NULL
+);
+CREATE INDEX queued_by_place ON queued (relay, queue_id);
+"""
+"""What came with version 2: the checks."""
 
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
@@ -134,7 +150,7 @@ def take_lock(file: Path) -> IO[str]:
 
 
 def open_file(file: Path) -> sqlite3.Connection:
-    """Open, or create, a rollup's file for its one writer.
+    """Open, or create, a rollup's file for its one writer; an older one is brought up to date.
 
     Raises:
         RollupDamagedError: it is damaged, or no database.
@@ -156,7 +172,9 @@ def open_file(file: Path) -> sqlite3.Connection:
         connection.execute(f"PRAGMA journal_size_limit={JOURNAL_BYTES:d}")
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version == 0:
-            _create(connection)
+            _create(connection, _TABLES + _TABLES_OF_2)
+        elif version == 1:
+            _create(connection, _TABLES_OF_2)
         else:
             _check_version(version, file)
     return connection
@@ -190,10 +208,11 @@ def _check_version(version: int, file: Path) -> None:
         )
 
 
-def _create(connection: sqlite3.Connection) -> None:
+def _create(connection: sqlite3.Connection, tables: str) -> None:
+    """Make the tables that are missing; with them it is a file of this version."""
     connection.execute("BEGIN IMMEDIATE")
     try:
-        for statement in _TABLES.split(";"):
+        for statement in tables.split(";"):
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version={SCHEMA_VERSION:d}")
         connection.execute("COMMIT")

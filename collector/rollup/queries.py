@@ -14,12 +14,15 @@ from collector.rollup import cells
 from collector.rollup.canary import Canary, id_of, keys_between, unpack
 from collector.rollup.cells import Cell
 from collector.rollup.latest import Latest, Newest
+from collector.rollup.look_rows import sighting
+from collector.rollup.queued import Sighting
 from collector.rollup.series import Dimension
 from collector.rollup.store import MINUTE_S, TIERS
 from collector.rollup.view import Figures, figures
 from probes.contract.errors import MailcanaryError
 from probes.contract.names import Path, parse_path
 from probes.contract.outcome import Verdict
+from probes.contract.stages import Reason, Stage
 from probes.contract.units import NS_PER_S
 
 MAX_POINTS = 2000
@@ -51,10 +54,29 @@ class PathState(msgspec.Struct, frozen=True, kw_only=True):
     recent: Figures
 
 
+class InQueue(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a canary was seen waiting: in which relay's queue, from when until when, and why.
+
+    ``arrived_ns`` is when it came into the queue by the relay's clock; the others are times of
+    looks by their agent's.
+    """
+
+    relay: str
+    queue: str
+    queue_id: str
+    arrived_ns: int
+    first_ns: int
+    last_ns: int
+    stage: Stage | None
+    reason: Reason | None
+    text: str | None
+
+
 class CanaryRow(msgspec.Struct, frozen=True, kw_only=True):
     """What is kept of a canary. ``path`` is ``None`` while its intent is not known.
 
-    ``cursors`` are its events' places in the log.
+    ``cursors`` are its events' places in the log, those of looks that saw it in a queue among them.
+    ``greylisted``: the host behind the relay put it off at first, and then it came.
     """
 
     canary: str
@@ -63,6 +85,8 @@ class CanaryRow(msgspec.Struct, frozen=True, kw_only=True):
     sent_ns: int | None
     verdict: Verdict
     cursors: list[int]
+    queued: InQueue | None = None
+    greylisted: bool = False
 
 
 def clock_s(connection: sqlite3.Connection) -> int:
@@ -215,20 +239,43 @@ def canary(
 
 
 def _row(connection: sqlite3.Connection, name: str, one: Canary) -> CanaryRow:
-    path, labels = None, []
-    if one.series > 0:
-        told = connection.execute(
-            "SELECT key, labels FROM series WHERE number=?", [one.series]
-        ).fetchone()
-        path, labels = parse_path(told[0]), json.loads(told[1])
+    path, labels = path_of(connection, one.series)
+    verdict = one.verdict()
+    seen = sighting(connection, one.number)
     return CanaryRow(
         canary=name,
         path=path,
         labels=labels,
         sent_ns=one.at_ns or None,
-        verdict=one.verdict(),
+        verdict=verdict,
         cursors=one.cursors,
+        queued=None if seen is None else _in_queue(seen),
+        greylisted=one.put_off and verdict.delay is not None,
     )
+
+
+def _in_queue(seen: Sighting) -> InQueue:
+    return InQueue(
+        relay=seen.relay,
+        queue=seen.queue,
+        queue_id=seen.queue_id,
+        arrived_ns=seen.arrived_ns,
+        first_ns=seen.first_ns,
+        last_ns=seen.last_ns,
+        stage=seen.stage,
+        reason=seen.reason,
+        text=seen.text,
+    )
+
+
+def path_of(connection: sqlite3.Connection, number: int) -> tuple[Path | None, list[str]]:
+    """The path of a path's series, and its labels; none for a canary without an intent."""
+    if number <= 0:
+        return None, []
+    path, labels = connection.execute(
+        "SELECT key, labels FROM series WHERE number=?", [number]
+    ).fetchone()
+    return parse_path(path), json.loads(labels)
 
 
 def keys(connection: sqlite3.Connection, dimension: Dimension, limit: int = 1000) -> list[str]:

@@ -66,15 +66,33 @@ class RollupReader:
         for cursor in canary.cursors:
             entries = await self._log.read(cursor - 1, 1)
             # Of what retention has dropped, the log gives what comes next.
-            found += [_told(entry) for entry in entries if entry.cursor == cursor]
+            found += [_told(entry, canary) for entry in entries if entry.cursor == cursor]
         return found
 
 
-def _told(entry: Entry) -> LoggedEvent:
+def _told(entry: Entry, canary: queries.CanaryRow) -> LoggedEvent:
+    event = msgspec.json.decode(entry.body)
+    if entry.kind == "check":
+        event = _part_of_look(event, canary)
     return LoggedEvent(
         cursor=entry.cursor,
         ingested_at_ns=entry.ingested_at_ns,
         source=entry.source,
         kind=entry.kind,
-        event=msgspec.json.decode(entry.body),
+        event=event,
     )
+
+
+_TOLD = ("kind", "agent", "probe", "relay", "at_ns")
+
+
+def _part_of_look(event: dict[str, Any], canary: queries.CanaryRow) -> dict[str, Any]:
+    """What a look at a queue says of one canary: what else waits there is other people's mail."""
+    told = {name: event[name] for name in _TOLD if name in event}
+    listed = (event.get("queue") or {}).get("canaries", [])
+    known = canary.queued
+    mine = [one for one in listed if known is not None and one.get("queue_id") == known.queue_id]
+    if known is not None and mine:
+        # Of two under one id it is the one that came into the queue when this did.
+        told |= min(mine, key=lambda one: abs(one["arrived_ns"] - known.arrived_ns))
+    return told

@@ -142,6 +142,8 @@ def _take_over(old: Path, new: Path, log_id: str, before_s: int, bounds: Bounds)
         _keep_cells(source, target, before_s)
         next_number = _keep_canaries(source, target, before_s, bounds)
         _keep_paths(source, target, before_s)
+        _copy(source, target, "looks", 16)
+        _keep_sightings(source, target)
         meta = {
             "log_id": log_id,
             "kept_before_s": before_s,
@@ -197,6 +199,16 @@ def _keep_canaries(
         target.execute("INSERT INTO canaries VALUES (?, ?, ?, ?, ?)", row)
         next_number = number + 1
     return next_number
+
+
+def _keep_sightings(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
+    """Those of the canaries that are kept."""
+    rows = source.execute("SELECT number, relay, queue_id, last_ns, state FROM queued")
+    target.executemany(
+        "INSERT INTO queued SELECT ?1, ?2, ?3, ?4, ?5"
+        " WHERE EXISTS (SELECT 1 FROM canaries WHERE number = ?1)",
+        rows,
+    )
 
 
 def _keep_paths(source: sqlite3.Connection, target: sqlite3.Connection, before_s: int) -> None:

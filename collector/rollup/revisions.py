@@ -25,7 +25,8 @@ Labels = tuple[str, ...]
 class Named(msgspec.Struct, frozen=True, array_like=True):
     """The labels of each thing that one revision names.
 
-    ``remember_s`` is for how many seconds a canary is remembered under it.
+    ``remember_s`` is for how many seconds a canary is remembered under it, ``domains`` are those of
+    the mailboxes' addresses, in lower case.
     """
 
     remember_s: float
@@ -33,6 +34,7 @@ class Named(msgspec.Struct, frozen=True, array_like=True):
     agents: dict[str, Labels]
     customers: dict[str, Labels]
     mailboxes: dict[str, Labels]
+    domains: dict[str, str] = {}
 
     def labels_of(self, path: Path) -> Labels | None:
         """The labels of a path's four parts; ``None`` when one of these is not named here."""
@@ -55,8 +57,12 @@ class _Thing(msgspec.Struct, frozen=True):
     labels: dict[str, str] = {}
 
 
+class _Mailbox(_Thing, frozen=True):
+    address: str = ""
+
+
 class _Customer(_Thing, frozen=True):
-    mailboxes: tuple[_Thing, ...] = ()
+    mailboxes: tuple[_Mailbox, ...] = ()
 
 
 class _Defaults(msgspec.Struct, frozen=True):
@@ -97,7 +103,17 @@ def named_by(document: Mapping[str, Any]) -> Named | None:
             for customer in config.customers
             for box in customer.mailboxes
         },
+        domains={
+            f"{customer.name}/{box.name}": domain_of(box.address)
+            for customer in config.customers
+            for box in customer.mailboxes
+        },
     )
+
+
+def domain_of(address: str) -> str:
+    """The domain of an address, in lower case."""
+    return address.rpartition("@")[2].lower()
 
 
 def _labels(kind: str, labels: Mapping[str, str]) -> Labels:
@@ -108,16 +124,31 @@ class Revisions:
     """The newest :data:`KEPT` revisions, oldest first."""
 
     def __init__(self, known: Iterable[tuple[str, Named]] = ()) -> None:
-        self._known = dict(known)
+        self._known: dict[str, Named] = {}
+        for revision, named in known:
+            self.add(revision, named)
 
     def add(self, revision: str, named: Named) -> list[str]:
         """Note that a revision came into force; gives the revisions that are forgotten for it."""
         self._known.pop(revision, None)
+        before = next(reversed(self._known.values()), None)
+        if before is not None and before.domains == named.domains:
+            # They hardly change: one of all for as many revisions as have it.
+            named = msgspec.structs.replace(named, domains=before.domains)
         self._known[revision] = named
         too_old = list(self._known)[:-KEPT]
         for old in too_old:
             del self._known[old]
         return too_old
+
+    def may_get(self, mailbox: str, address: str) -> bool:
+        """Whether a mail to ``address`` may be one for ``mailbox``, under whichever revision.
+
+        Relays write addresses anew, seldom their domains; what no revision names may be anything.
+        """
+        domain = domain_of(address)
+        found = {named.domains.get(mailbox) for named in self._known.values()} - {None, ""}
+        return domain in found or not found
 
     def labels_of(self, path: Path, revision: str) -> Labels:
         """The labels of a canary on that path, sent under that revision."""

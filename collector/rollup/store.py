@@ -11,13 +11,14 @@ from typing import TypeVar
 import msgspec
 
 from collector.rollup import canary as canaries
-from collector.rollup import cells, revisions
+from collector.rollup import cells, look_rows, revisions
 from collector.rollup.canary import NO_SERIES, Canary, RowKey
 from collector.rollup.cells import Cell
-from collector.rollup.core import Changes, Counters, Start
 from collector.rollup.file import RollupDamagedError, explained
 from collector.rollup.latest import Latest
+from collector.rollup.queued import Place, Sighting
 from collector.rollup.series import Dimension, Registry, Series
+from collector.rollup.state import Changes, Counters, Start
 from probes.contract.names import parse_path
 from probes.contract.units import NS_PER_S
 
@@ -34,7 +35,7 @@ _META = (
 )  # fmt: skip
 
 K = TypeVar("K")
-Place = tuple[int, int, int]
+CellPlace = tuple[int, int, int]
 """Tier, start, series."""
 
 
@@ -47,7 +48,7 @@ class Store:
     def __init__(self, connection: sqlite3.Connection, file: Path) -> None:
         self._db = connection
         self._file = file
-        self._cells: dict[Place, Cell] = {}
+        self._cells: dict[CellPlace, Cell] = {}
         self._swept_minute = 0
 
     def load(self) -> Start:
@@ -80,6 +81,7 @@ class Store:
             path: msgspec.msgpack.decode(latest, type=Latest)
             for path, latest in self._db.execute("SELECT path, latest FROM paths")
         }
+        start.looks = look_rows.load(self._db)
         start.open = [
             canaries.unpack(key, number, born_ns, state)
             for key, number, born_ns, state in self._db.execute(
@@ -123,6 +125,11 @@ class Store:
             ).fetchone()
         return None if row is None else (row[0], row[1])
 
+    def sightings(self, places: Iterable[Place]) -> list[Sighting]:
+        """The canaries that were seen in queues under these ids."""
+        with explained(self._file):
+            return look_rows.sightings(self._db, places)
+
     def save(self, changes: Changes, registry: Registry) -> None:
         """Write all changes in one transaction. After an error the state in memory is worthless."""
         with explained(self._file):
@@ -131,6 +138,7 @@ class Store:
                 self._save_cells(changes, registry)
                 self._save_canaries(changes)
                 self._save_rest(changes)
+                look_rows.save(self._db, changes)
                 self._save_meta(changes.start)
                 self._sweep(changes.start)
                 self._db.execute("COMMIT")
@@ -159,7 +167,7 @@ class Store:
             rows.append((*place, cells.encode(cell)))
         self._db.executemany("INSERT OR REPLACE INTO cells VALUES (?, ?, ?, ?)", rows)
 
-    def _cell(self, place: Place) -> Cell:
+    def _cell(self, place: CellPlace) -> Cell:
         cell = self._cells.get(place)
         if cell is None:
             row = self._db.execute(
@@ -233,9 +241,10 @@ class Store:
             if last is None:
                 return
             self._db.execute("DELETE FROM canaries WHERE number<=?", [last])
+            self._db.execute("DELETE FROM queued WHERE number<=?", [last])
 
 
-def spread(changes: dict[tuple[int, int], Cell], registry: Registry) -> dict[Place, Cell]:
+def spread(changes: dict[tuple[int, int], Cell], registry: Registry) -> dict[CellPlace, Cell]:
     """What is added to the minute cells of paths, as what is added to every cell concerned."""
     minutes: dict[tuple[int, int], Cell] = {}
     grouped: dict[tuple[int, tuple[int, ...]], Cell] = {}
@@ -246,7 +255,7 @@ def spread(changes: dict[tuple[int, int], Cell], registry: Registry) -> dict[Pla
     for (start, group), change in grouped.items():
         for number in group:
             _add_to(minutes, (start, number), change)
-    found: dict[Place, Cell] = {}
+    found: dict[CellPlace, Cell] = {}
     for (start, number), change in minutes.items():
         found[MINUTE_S, start, number] = change
         for tier in (HOUR_S, DAY_S):

@@ -71,6 +71,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     duplication_fraction: float | None
     junk: int
     delayed_dsn: int
+    greylisted: int
     wrong_relay: int
     wrong_egress: int
     order: Order
@@ -111,6 +112,7 @@ def figures(cell: Cell) -> Figures:
         duplication_fraction=doubled.duplication_fraction(),
         junk=get(Key.JUNK, 0),
         delayed_dsn=get(Key.DELAYED_DSN, 0),
+        greylisted=get(Key.GREYLISTED, 0),
         wrong_relay=get(Key.WRONG_RELAY, 0),
         wrong_egress=get(Key.WRONG_EGRESS, 0),
         order=_order(cell),

@@ -8,10 +8,18 @@ import msgspec
 from hypothesis import strategies as st
 
 from collector.log.engine import Bounds, Entry
+from probes.contract.checks import (
+    EgressSeen,
+    QueuedCanary,
+    QueueDepth,
+    QueueGroup,
+    QueueSeen,
+)
 from probes.contract.events import (
     Arrival,
     Bounce,
     Carrier,
+    Check,
     Config,
     Event,
     Expiry,
@@ -94,7 +102,10 @@ def intent(
 
 
 def submission(
-    sent: Intent, result: Result = Result.ACCEPTED, stage: Stage | None = None
+    sent: Intent,
+    result: Result = Result.ACCEPTED,
+    stage: Stage | None = None,
+    queue_id: str | None = None,
 ) -> Submission:
     return Submission(
         canary=sent.canary,
@@ -105,6 +116,7 @@ def submission(
         stage=stage,
         reason=None if stage is None else Reason.TIMEOUT,
         phases={"connect": 0.1, "data": 0.1} if result is Result.ACCEPTED else {},
+        queue_id=queue_id,
     )
 
 
@@ -138,6 +150,93 @@ def arrival(
         uidvalidity=7,
         uid=sent.mailbox_seq if uid is None else uid,
         carrier=carrier,
+    )
+
+
+def egress(
+    at_s: float,
+    *,
+    ok: bool = True,
+    reason: Reason | None = None,
+    host: str = "mx1.bigmail.example",
+    port: int = 25,
+    target: str | None = "bigmail",
+    agent: str = "sfo",
+    relay: str = "relay-a",
+    source: str = "203.0.113.11",
+) -> Check:
+    """A look at one host from relay-a, every 30 s."""
+    return Check(
+        agent=agent,
+        probe="egress",
+        at_ns=T0_S * NS_PER_S + int(at_s * NS_PER_S),
+        ok=ok,
+        relay=relay,
+        target=target,
+        source=source,
+        stage=None if reason is None else Stage.EGRESS_CONNECT,
+        reason=reason,
+        interval_s=30.0,
+        egress=EgressSeen(host=host, port=port, control=port != 25),
+    )
+
+
+def listed(
+    sent: Intent,
+    queue_id: str,
+    *,
+    arrived_s: float | None = None,
+    stage: Stage | None = Stage.EGRESS_CONNECT,
+    reason: Reason | None = Reason.TIMEOUT,
+    recipient: str | None = None,
+    queue: str = "deferred",
+) -> QueuedCanary:
+    """The canary as its relay's queue lists it."""
+    at_ns = sent.at_ns if arrived_s is None else T0_S * NS_PER_S + int(arrived_s * NS_PER_S)
+    return QueuedCanary(
+        queue_id=queue_id,
+        queue=queue,
+        arrived_ns=at_ns,
+        sender="c@sfo.example",
+        recipient=recipient or f"c@{sent.path.customer}.example",
+        stage=stage,
+        reason=reason,
+        text="connect to mx1.example[192.0.2.1]:25: Connection timed out",
+    )
+
+
+def queue_look(
+    at_s: float, *canaries: QueuedCanary, relay: str = "relay-a", agent: str = "sfo"
+) -> Check:
+    """A look at a relay's queue, in which mails of others wait as well."""
+    at_ns = T0_S * NS_PER_S + int(at_s * NS_PER_S)
+    return Check(
+        agent=agent,
+        probe="queue",
+        at_ns=at_ns,
+        ok=True,
+        relay=relay,
+        interval_s=30.0,
+        queue=QueueSeen(
+            queues={
+                "active": QueueDepth(count=2, bytes=900, oldest_ns=at_ns),
+                "deferred": QueueDepth(count=40, bytes=90_000, oldest_ns=at_ns - 600 * NS_PER_S),
+            },
+            groups=[
+                QueueGroup(
+                    queue="deferred",
+                    domain="private.example",
+                    stage=Stage.EGRESS_CONNECT,
+                    reason=Reason.TIMEOUT,
+                    text="connect to mx.private.example[192.0.2.9]:25: Connection timed out",
+                    count=38,
+                    oldest_ns=at_ns - 600 * NS_PER_S,
+                    newest_ns=at_ns,
+                )
+            ],
+            canaries=list(canaries),
+            more_canaries=3,
+        ),
     )
 
 
@@ -178,11 +277,12 @@ def log_of(events: History) -> list[Entry]:
         if isinstance(event, Tick):
             now_s = max(now_s, event.at_ns / NS_PER_S - T0_S)
         path = getattr(event, "path", None)
+        source = getattr(event, "agent", "collector") if path is None else path.agent
         entries.append(
             Entry(
                 cursor,
                 T0_S * NS_PER_S + int(now_s * NS_PER_S),
-                path.agent if path is not None else "collector",
+                source,
                 "epoch",
                 cursor,
                 str(type(event).__struct_config__.tag),
@@ -210,7 +310,9 @@ def lives(draw: st.DrawFn, number: int) -> list[Event]:
     if draw(st.booleans()):
         result = draw(st.sampled_from(list(Result)[:6] + [Result.ACCEPTED] * 6))
         stage = None if result is Result.ACCEPTED else draw(st.sampled_from(list(Stage)))
-        found.append(submission(sent, result, stage))
+        # Few ids, so that they are used again and again.
+        queue_id = draw(st.sampled_from([None, "Q1", "Q2"])) if result is Result.ACCEPTED else None
+        found.append(submission(sent, result, stage, queue_id))
     for _ in range(draw(st.sampled_from([0, 1, 1, 1, 2]))):
         lo = draw(st.sampled_from([0.5, 59.0, 61.0, 4000.0]))
         width = draw(st.sampled_from([0.0, 0.5, 10.0]))
@@ -226,11 +328,38 @@ def lives(draw: st.DrawFn, number: int) -> list[Event]:
 
 
 @st.composite
+def looks(draw: st.DrawFn) -> Check:
+    """A look of an agent on relay-a or relay-b, of any time."""
+    at_s = draw(st.sampled_from([1.0, 30.0, 61.0, 3600.0, 90_000.0]))
+    agent, relay = (
+        draw(st.sampled_from(["sfo", "fra"])),
+        draw(st.sampled_from(["relay-a", "relay-b"])),
+    )
+    if draw(st.booleans()):
+        reason = draw(st.sampled_from([None, Reason.TIMEOUT, Reason.REFUSED]))
+        port = draw(st.sampled_from([25, 443]))
+        return egress(at_s, ok=reason is None, reason=reason, port=port, agent=agent, relay=relay)
+    found = [
+        listed(
+            intent(0, draw(st.sampled_from(PATHS))),
+            draw(st.sampled_from(["Q1", "Q2", "Q3"])),
+            arrived_s=draw(st.sampled_from([0.0, 1.0, 60.0, 599.0, 3600.0, 86_000.0])),
+            stage=draw(st.sampled_from([Stage.EGRESS_CONNECT, Stage.EGRESS_RCPT])),
+            reason=draw(st.sampled_from([Reason.TIMEOUT, Reason.REPLY_4XX, Reason.GREYLISTED])),
+            recipient=draw(st.sampled_from([None, "C@ACME.example", "else@zenith.example"])),
+        )
+        for _ in range(draw(st.integers(0, 3)))
+    ]
+    return queue_look(at_s, *found, relay=relay, agent=agent)
+
+
+@st.composite
 def histories(draw: st.DrawFn, *, ticks: bool = True) -> list[Entry]:
     """A log in which the lives of a dozen canaries are mixed in any order."""
     events: list[Event | tuple[float, Event]] = []
     for number in range(1, draw(st.integers(1, 12)) + 1):
         events.extend(draw(lives(number)))
+    events.extend(draw(st.lists(looks(), max_size=8)))
     events = draw(st.permutations(events))
     events.insert(0, config("r1", "aws"))
     at = draw(st.integers(0, len(events)))

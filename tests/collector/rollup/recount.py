@@ -9,7 +9,8 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from collector.log.engine import Entry
-from collector.rollup import cells
+from collector.rollup import cells, queued
+from collector.rollup.canary import id_of
 from collector.rollup.cells import (
     DEGREE,
     HI,
@@ -34,6 +35,7 @@ from probes.contract.metrics.spans import arrival_span
 from probes.contract.outcome import Outcome, tell
 from probes.contract.units import NS_PER_S
 from tests.collector.rollup.histories import LOG_ID, History, bounds_of, events_of, log_of
+from tests.collector.rollup.recount_checks import CheckRecount
 
 Told = dict[tuple[int, int, str, str], dict[int, int]]
 """By (tier, start, dimension, key): what is counted."""
@@ -78,6 +80,29 @@ def dump(where: FilePath) -> Told:
     return {place: cell for place, cell in found.items() if cell}
 
 
+def dump_looks(where: FilePath) -> dict[str, tuple[Any, ...]]:
+    """The looks that the file has, by their names."""
+    connection = sqlite3.connect(where / FILE_NAME)
+    rows = connection.execute(
+        "SELECT name, ok, stage, reason, since_ns, at_ns, told_ns FROM looks"
+    ).fetchall()
+    connection.close()
+    return {name: (bool(ok), *rest) for name, ok, *rest in rows}
+
+
+def dump_queued(where: FilePath) -> dict[str, dict[str, Any]]:
+    """Where canaries were seen in queues, by their ids."""
+    connection = sqlite3.connect(where / FILE_NAME)
+    rows = connection.execute("SELECT state FROM queued").fetchall()
+    connection.close()
+    found = {}
+    for (state,) in rows:
+        seen = queued.unpack(state)
+        told = ("relay", "queue_id", "arrived_ns", "first_ns", "last_ns", "stage", "reason")
+        found[id_of(seen.key)] = {name: getattr(seen, name) for name in told}
+    return found
+
+
 class Recount:
     """What the rollup should say, from the set of each canary's events."""
 
@@ -89,6 +114,7 @@ class Recount:
         self._orders: dict[tuple[Any, ...], Reordering] = {}
         self._mailboxes: dict[tuple[Any, ...], Overtaking] = {}
         events = events_of(entries)
+        self._put_off = CheckRecount(entries).put_off
         self.by_canary: dict[str, list[Any]] = {}
         for event in events:
             if isinstance(event, Config):
@@ -174,6 +200,8 @@ class Recount:
                 counted[TIMINGS[verdict.timing]] = 1
         elif verdict.stage is not None and verdict.outcome is not Outcome.PENDING:
             counted[STAGES[verdict.stage]] = 1
+        greylisted = canary in self._put_off and verdict.delay is not None
+        counted[Key.GREYLISTED] = int(greylisted)
         counted[Key.JUNK] = int(verdict.junk)
         counted[Key.DUPLICATES] = verdict.duplicates
         counted[Key.REPLICATED] = int(verdict.duplicates > 0)

@@ -25,7 +25,7 @@ from tests.collector.rollup.histories import (
     log_of,
     submission,
 )
-from tests.collector.rollup.recount import dump, roll_up
+from tests.collector.rollup.recount import directory, dump, roll_up
 
 SENT = intent(1)
 ENTRIES = log_of([SENT, submission(SENT), arrival(SENT)])
@@ -34,14 +34,31 @@ BOUNDS = bounds_of(ENTRIES)
 
 def test_a_newer_file_is_refused_and_left_alone(tmp_path: Path) -> None:
     connection = sqlite3.connect(tmp_path / FILE_NAME)
-    connection.execute("PRAGMA user_version=2")
+    connection.execute("PRAGMA user_version=3")
     connection.close()
     before = (tmp_path / FILE_NAME).read_bytes()
-    with pytest.raises(RollupError, match="found schema version 2, allowed is 1"):
+    with pytest.raises(RollupError, match="found schema version 3, allowed is 2"):
         RollupConsumer(tmp_path).open(LOG_ID, BOUNDS)
-    with pytest.raises(RollupError, match="found schema version 2"):
+    with pytest.raises(RollupError, match="found schema version 3"):
         open_to_read(tmp_path / FILE_NAME)
     assert (tmp_path / FILE_NAME).read_bytes()[100:] == before[100:]
+
+
+def test_a_file_of_before_the_checks_is_taken_up(tmp_path: Path) -> None:
+    consumer = RollupConsumer(tmp_path)
+    consumer.open(LOG_ID, BOUNDS)
+    consumer.take(ENTRIES[:2])
+    consumer.close()
+    connection = sqlite3.connect(tmp_path / FILE_NAME)
+    connection.executescript("DROP TABLE looks; DROP TABLE queued; PRAGMA user_version=1")
+    connection.close()
+    consumer = RollupConsumer(tmp_path)
+    assert consumer.open(LOG_ID, BOUNDS) == 2
+    consumer.take(ENTRIES[2:])
+    consumer.close()
+    with directory() as other:
+        roll_up(other, [ENTRIES], [False])
+        assert dump(tmp_path) == dump(other)
 
 
 def test_two_never_write_to_one_file_and_who_has_it_is_told(tmp_path: Path) -> None:

@@ -17,14 +17,24 @@ from tests.collector.memory_log import MemoryLog
 from tests.collector.rollup.histories import (
     arrival,
     config,
+    egress,
     expiry,
     histories,
     intent,
+    listed,
     log_of,
+    queue_look,
     submission,
     tick,
 )
-from tests.collector.rollup.recount import directory, dump, roll_up, rolled_up
+from tests.collector.rollup.recount import (
+    directory,
+    dump,
+    dump_looks,
+    dump_queued,
+    roll_up,
+    rolled_up,
+)
 
 
 def again(where: Path, entries: Sequence[Entry]) -> int:
@@ -42,9 +52,9 @@ def again(where: Path, entries: Sequence[Entry]) -> int:
 def test_a_rebuilt_rollup_has_the_same_numbers(entries: list[Entry]) -> None:
     with directory() as where:
         roll_up(where, [entries], [False])
-        before = dump(where)
+        before = dump(where), dump_looks(where)
         assert again(where, entries) == len(entries)
-        assert dump(where) == before
+        assert (dump(where), dump_looks(where)) == before
 
 
 def story(first: int, at_s: float) -> list[tuple[float, Event]]:
@@ -117,12 +127,12 @@ def test_a_failure_leaves_the_old_file(tmp_path: Path) -> None:
 
 def test_an_old_file_that_is_newer_is_told_and_left(tmp_path: Path) -> None:
     connection = sqlite3.connect(tmp_path / FILE_NAME)
-    connection.execute("PRAGMA user_version=2")
+    connection.execute("PRAGMA user_version=3")
     connection.close()
-    with pytest.raises(RollupError, match="found schema version 2, allowed is 1"):
+    with pytest.raises(RollupError, match="found schema version 3, allowed is 2"):
         asyncio.run(rebuild(MemoryLog(log_of(story(1, 0.0))), tmp_path, lambda _count: None))
     connection = sqlite3.connect(tmp_path / FILE_NAME)
-    assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+    assert connection.execute("PRAGMA user_version").fetchone() == (3,)
     connection.close()
     assert {file.name for file in tmp_path.iterdir()} == {FILE_NAME, LOCK_NAME}
 
@@ -135,3 +145,23 @@ async def test_it_does_not_begin_while_another_process_writes(tmp_path: Path) ->
         await rebuild(log, tmp_path, lambda _: None)
     consumer.close()
     assert await rebuild(log, tmp_path, lambda _: None) == 1
+
+
+@pytest.mark.parametrize("dropped", [0, 1, 4])
+def test_looks_and_canaries_in_queues_are_there_again(tmp_path: Path, dropped: int) -> None:
+    sent = intent(1)
+    entries = log_of(
+        [
+            config("r1", "aws"),
+            sent,
+            submission(sent, queue_id="Q1"),
+            (20.0, egress(20)),
+            (40.0, queue_look(30, listed(sent, "Q1"))),
+        ]
+    )
+    roll_up(tmp_path, [entries], [False])
+    looks, seen = dump_looks(tmp_path), dump_queued(tmp_path)
+    assert len(looks) == 2
+    assert set(seen) == {sent.canary}
+    again(tmp_path, entries[dropped:])
+    assert (dump_looks(tmp_path), dump_queued(tmp_path)) == (looks, seen)
