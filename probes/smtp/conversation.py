@@ -8,12 +8,12 @@ from functools import lru_cache
 from aiosmtplib import SMTPResponse, SMTPResponseException, SMTPServerDisconnected
 from aiosmtplib.esmtp import parse_esmtp_extensions
 
+from probes.connecting import connection_reason
 from probes.contract.config.models import RelayTls
 from probes.contract.events import Reply, TlsInfo
 from probes.contract.stages import Reason, Result, Stage
 from probes.smtp import syntax, tls
 from probes.smtp.credentials import Credentials
-from probes.smtp.dial import connection_reason
 from probes.smtp.model import Mail, SmtpTarget, SubmissionError
 from probes.smtp.phases import Phases
 from probes.smtp.replies import clean, make_reply, one_line, verdict
@@ -145,7 +145,8 @@ class Conversation:
             text = f"handshake failed: {text}"
             raise SubmissionError(Result.FAILED, Reason.TLS_HANDSHAKE, text) from error
         except OSError as error:
-            reason, text = connection_reason(error.__cause__ or self._wire.lost or error)
+            cause = error.__cause__ or self._wire.lost or error
+            reason, text = connection_reason(cause, "the relay")
             raise SubmissionError(Result.FAILED, reason, f"{text} within the handshake") from error
         except ValueError as error:  # a host that cannot be a server name
             raise SubmissionError(Result.FAILED, Reason.TLS_HANDSHAKE, str(error)) from error
@@ -274,5 +275,5 @@ class Conversation:
 
     def _lost(self, error: SMTPServerDisconnected) -> SubmissionError:
         return SubmissionError(
-            Result.FAILED, *connection_reason(error.__cause__ or self._wire.lost)
+            Result.FAILED, *connection_reason(error.__cause__ or self._wire.lost, "the relay")
         )

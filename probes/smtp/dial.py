@@ -1,19 +1,17 @@
 """From a host name to a TCP connection: every address in turn, each failure kept."""
 
-import errno
-import os
 import socket
-import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from typing import TypeVar
 
+from probes.connecting import connect_reason, words
 from probes.contract.events import Attempt
 from probes.contract.stages import Reason, Result
 from probes.resolver import Endpoint as Endpoint  # noqa: PLC0414 - part of what this module offers
 from probes.resolver import Lookups, OwnFaultError, literal
 from probes.smtp.model import SmtpTarget, SubmissionError
-from probes.smtp.stalls import Patience
+from probes.stalls import Patience
 
 T = TypeVar("T")
 Resolve = Callable[[str, int, int], Awaitable[Sequence[Endpoint]]]
@@ -29,47 +27,8 @@ RELAYS = Lookups("relays", 32)
 PATIENCE_S = 2.0
 """Seconds that a lookup waits for a thread: none of them is the relay's, so there must be few."""
 
-_REASONS = {
-    errno.ECONNREFUSED: Reason.REFUSED,
-    errno.ETIMEDOUT: Reason.TIMEOUT,
-    errno.ECONNRESET: Reason.RESET,
-    errno.ECONNABORTED: Reason.RESET,
-    errno.ENETUNREACH: Reason.UNREACHABLE,
-    errno.EHOSTUNREACH: Reason.UNREACHABLE,
-    errno.ENETDOWN: Reason.UNREACHABLE,
-    errno.EHOSTDOWN: Reason.UNREACHABLE,
-    errno.EAFNOSUPPORT: Reason.UNREACHABLE,
-    # What a prohibit route or a filter on the agent's own host answers.
-    errno.EACCES: Reason.UNREACHABLE,
-    errno.EPERM: Reason.UNREACHABLE,
-}
-
 _TELLING = (Reason.TIMEOUT, Reason.REFUSED, Reason.RESET, Reason.UNREACHABLE, Reason.LOCAL)
 """Of several addresses' reasons, the first of these speaks for all."""
-
-
-def _words(error: OSError) -> str:
-    """The system's words; asyncio puts its own, with host and port, in the place of them."""
-    return (os.strerror(error.errno) if error.errno else str(error)).lower()
-
-
-def connect_reason(error: OSError) -> Reason:
-    """Why a connection could not be made; what lies in this host's own means is ``local``."""
-    return _REASONS.get(error.errno or 0, Reason.LOCAL)
-
-
-def connection_reason(error: BaseException | None) -> tuple[Reason, str]:
-    """Why an established connection went away, and the words for it.
-
-    asyncio passes no error, or one without ``errno``, when the peer closed in good order.
-    """
-    if isinstance(error, ssl.SSLError):
-        return Reason.PROTOCOL, f"TLS broke: {error.reason or error}"
-    if not isinstance(error, OSError) or error.errno is None:
-        return Reason.CLOSED, "closed by the relay"
-    if error.errno in (errno.ECONNRESET, errno.EPIPE):
-        return Reason.RESET, "reset by the relay"
-    return connect_reason(error), _words(error)
 
 
 async def resolve(host: str, port: int, family: int) -> list[Endpoint]:
@@ -161,10 +120,10 @@ async def connect(
                 return await open_one(endpoint)
         except TimeoutError as error:
             # The kernel's own timeout has an errno, ours has none.
-            text = _words(error) if error.errno else f"timed out after {limit:g} s"
+            text = words(error) if error.errno else f"timed out after {limit:g} s"
             reason = Reason.TIMEOUT
         except OSError as error:
-            reason, text = connect_reason(error), _words(error)
+            reason, text = connect_reason(error), words(error)
         attempts.append(Attempt(endpoint.sockaddr[0], reason, text, monotonic() - began))
     raise _nowhere(attempts)
 

@@ -6,15 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from probes.contract.stages import Stage
-from probes.smtp.stalls import stalls
-
-LATE_S = 0.5
-"""Seconds of standing still that tell.
-
-A stage that is so much past its limit, and past what that was given for the stalls that were seen,
-can only have been held up by this host itself. And a relay that hangs up on a host that has stood
-still for so long has reason to.
-"""
+from probes.stalls import LATE_S, stalls
 
 
 class Phases:

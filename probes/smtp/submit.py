@@ -14,9 +14,10 @@ from probes.smtp import dial, tls
 from probes.smtp.conversation import Conversation
 from probes.smtp.credentials import Credentials
 from probes.smtp.model import Mail, SendReport, SmtpTarget, SubmissionError
-from probes.smtp.phases import LATE_S, Phases
+from probes.smtp.phases import Phases
 from probes.smtp.queue_id import queue_id
 from probes.smtp.wire import Wire
+from probes.stalls import LATE_S
 
 QUIT_LIMIT = 2.0
 """Seconds that the reply to QUIT is waited for at most; all is known by then."""

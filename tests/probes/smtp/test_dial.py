@@ -1,7 +1,6 @@
 """From host name to connection: what fails, how it is named, and that the next address is tried."""
 
 import asyncio
-import errno
 import socket
 import threading
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ from probes.contract.config.models import RelayTls
 from probes.contract.stages import Reason, Result, Stage
 from probes.resolver import Lookups, OwnFaultError
 from probes.smtp import Endpoint, Mail, resolve, send
-from probes.smtp.dial import begin_lookup, connect_reason, connection_reason
+from probes.smtp.dial import begin_lookup
 from tests.probes.smtp.conftest import Serve, TargetOf, to_loopback
 from tests.probes.smtp.scripted import Peer
 
@@ -169,35 +168,3 @@ async def test_a_missing_ca_file(target: TargetOf, mail: Mail) -> None:
     assert (report.result, report.stage) == (Result.UNSENT, Stage.TLS)
     assert report.reason is Reason.LOCAL
     assert report.detail == "tls: CA file /nowhere/ca.pem: No such file or directory"
-
-
-@pytest.mark.parametrize(
-    ("number", "reason"),
-    [
-        (errno.ECONNREFUSED, Reason.REFUSED),
-        (errno.ETIMEDOUT, Reason.TIMEOUT),
-        (errno.ECONNRESET, Reason.RESET),
-        (errno.ENETUNREACH, Reason.UNREACHABLE),
-        (errno.EHOSTUNREACH, Reason.UNREACHABLE),
-        (errno.EPERM, Reason.UNREACHABLE),
-        (errno.EMFILE, Reason.LOCAL),
-        (errno.EADDRNOTAVAIL, Reason.LOCAL),
-    ],
-)
-def test_connect_reasons(number: int, reason: Reason) -> None:
-    assert connect_reason(OSError(number, "x")) is reason
-
-
-@pytest.mark.parametrize(
-    ("error", "expected"),
-    [
-        (None, (Reason.CLOSED, "closed by the relay")),
-        (ConnectionResetError(), (Reason.CLOSED, "closed by the relay")),
-        (ConnectionResetError(errno.ECONNRESET, "x"), (Reason.RESET, "reset by the relay")),
-        (BrokenPipeError(errno.EPIPE, "x"), (Reason.RESET, "reset by the relay")),
-        (TimeoutError(errno.ETIMEDOUT, "x"), (Reason.TIMEOUT, "connection timed out")),
-        (OSError(errno.EHOSTUNREACH, "x"), (Reason.UNREACHABLE, "no route to host")),
-    ],
-)
-def test_connection_reasons(error: OSError | None, expected: tuple[Reason, str]) -> None:
-    assert connection_reason(error) == expected

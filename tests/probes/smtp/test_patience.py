@@ -7,7 +7,7 @@ import pytest
 
 from probes.contract.stages import Stage
 from probes.smtp.phases import Phases
-from probes.smtp.stalls import Patience, stalls
+from probes.stalls import Patience, stalls
 from tests.simulation.loop import VirtualLoop
 
 LIMIT_S = 10.0

@@ -1,8 +1,8 @@
-"""How long the event loop has stood still, so that it is not taken for the relay's silence.
+"""How long the event loop has stood still, so that it is not taken for somebody else's silence.
 
 While this host's loop is blocked, or its process is stopped, replies wait unread and timers run
 on. So the time for which a timer comes too late is added up, and every limit is given that much
-more: what the relay is blamed for, it had its whole time for.
+more: whoever is blamed had the whole time.
 """
 
 import asyncio
@@ -13,6 +13,14 @@ from weakref import WeakKeyDictionary
 _TICK_S = 0.1
 # A timer of a busy loop is always a little late.
 _NOISE_S = 0.05
+
+LATE_S = 0.5
+"""Seconds of standing still that tell.
+
+What is so much past its limit, and past what that was given for the stalls that were seen,
+can only have been held up by this host itself. And whoever hangs up on a host that has stood still
+for so long has reason to.
+"""
 
 
 class Stalls:
