@@ -18,10 +18,13 @@ from collector.config.service import ConfigService
 from collector.control.upkeep import keep_up
 from collector.ingest.metrics import IngestCollector
 from collector.log.engine import Log, LogError, Retention
+from collector.rollup import check_queries
+from collector.rollup.file import RollupError
 from collector.settings import CollectorSettings, MetricsAccess
 from collector.told import Told, heeding
 from collector.web import agents, assignments, audit, customers, events, series, tokens
 from collector.web.app import WebServices, build_app
+from collector.web.check_metrics import CheckCollector, CheckFigures, planned
 from collector.web.fleet_metrics import FleetCollector
 from collector.web.handling import BodyTime
 from collector.web.health import Finding, Health
@@ -63,6 +66,8 @@ class Standing:
         self._looked: LogFigures | None = None
         self._consumers = consumers
         self._problem = problem
+        self.checks: CheckFigures | None = None
+        """What agents see from the relays, as the rollup had it when last looked at."""
 
     @property
     def log(self) -> LogFigures | None:
@@ -143,6 +148,7 @@ def web_services(parts: Parts, standing: Standing, version: str) -> WebServices:
     metrics.registry.register(FleetCollector(parts.agents))
     metrics.registry.register(IngestCollector(parts.ingest))
     metrics.registry.register(PartCollector(parts.config, standing))
+    metrics.registry.register(CheckCollector(lambda: standing.checks))
     return WebServices(
         tokens=parts.tokens,
         metrics=metrics,
@@ -283,7 +289,21 @@ async def _tick(parts: Parts, standing: Standing) -> None:
                 missing=missing_by_source(await parts.log.marks()),
             )
         )
+        with contextlib.suppress(RollupError):
+            # Not there yet, or damaged: health tells, and what was found last stays.
+            standing.checks = await _look_at_checks(parts, standing.checks)
         await asyncio.sleep(TICK_S)
+
+
+async def _look_at_checks(parts: Parts, last: CheckFigures | None) -> CheckFigures:
+    config = parts.config.in_force
+    if last is None or last.revision != config.revision:
+        plan = await asyncio.to_thread(planned, config.config)
+    else:
+        plan = last.plan
+    looks = await parts.rollup.ask(check_queries.figures)
+    queues = await parts.rollup.ask(check_queries.queue_looks)
+    return CheckFigures(looks, queues, plan, config.revision)
 
 
 async def _trim(parts: Parts) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from collector.cli.shown import list_lines, series_lines, story_lines
+from collector.cli.shown_checks import checks_lines, queue_lines
 from probes.contract.names import parse_path
 from probes.contract.units import parse_duration
 
@@ -126,6 +127,50 @@ def canary(
         "as its events name it",
     )
     _print(story, story_lines(story, _width()), as_json=as_json)
+
+
+@show.command("checks")
+def checks(
+    collector: Collector,
+    relay: Annotated[str | None, typer.Option("--relay", help="Of one relay alone.")] = None,
+    bad: Annotated[bool, typer.Option("--bad", help="Those that are not well, or stale.")] = False,
+    token_file: TokenFile = None,
+    ca_file: CaFile = None,
+    as_json: Json = False,
+) -> None:
+    """What agents see from the relays' own side. Needs an operator's token."""
+    asking = _Asking(collector, token_file, ca_file)
+    query = {"limit": str(PAGE)}
+    query |= {"relay": relay} if relay is not None else {}
+    query |= {"bad": "true"} if bad else {}
+    found: list[Any] = []
+    after: str | None = ""
+    until_s = 0
+    while after is not None:
+        page = asking.get("/api/v1/checks", {**query, "after": after})
+        found += page["checks"]
+        after, until_s = page["next_after"], page["until_s"]
+    _print(found, checks_lines(found, until_s, _width()), as_json=as_json)
+
+
+@show.command("queue")
+def queue(
+    relay: Annotated[str, typer.Argument(metavar="RELAY")],
+    collector: Collector,
+    token_file: TokenFile = None,
+    ca_file: CaFile = None,
+    as_json: Json = False,
+) -> None:
+    """A relay's queue at the last look, and our canaries in it. Needs an operator's token."""
+    from urllib.parse import quote
+
+    asking = _Asking(collector, token_file, ca_file)
+    answer = asking.get(
+        f"/api/v1/relays/{quote(relay, safe='')}/queue",
+        {},
+        absent=f"found relay {relay!r}, allowed is one whose queue an agent on it has looked at",
+    )
+    _print(answer, queue_lines(answer, _width()), as_json=as_json)
 
 
 class _Asking:

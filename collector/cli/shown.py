@@ -106,12 +106,13 @@ def series_lines(answer: Mapping[str, Any], width: int) -> list[str]:
     return [printable(title), "", *table(headings, rows, width)]
 
 
-_RARE = ("reordered", "duplicates", "junk")
+_RARE = ("reordered", "duplicates", "junk", "greylisted")
 """Shown where there were any."""
 
 
 def _rare(figures: Figures, name: str) -> int:
-    return int(figures["order"]["reordered"] if name == "reordered" else figures[name])
+    # What a collector that is a version older does not count is none.
+    return int(figures["order"]["reordered"] if name == "reordered" else figures.get(name, 0))
 
 
 def list_lines(
@@ -163,6 +164,12 @@ def story_lines(story: Mapping[str, Any], width: int) -> list[str]:
     lines = [f"{it['canary']}  {where}", ", ".join(said)]
     if verdict["delay"] is not None:
         lines[-1] += f"  {delay(verdict['delay'])}"
+    # A collector that is a version older tells neither.
+    if it.get("greylisted"):
+        lines.append("greylisted: the host behind the relay put it off at first")
+    if (seen := it.get("queued")) is not None:
+        ended = verdict["delay"] is not None
+        lines.append(queued_line(seen, seen["relay"], ended=ended))
     lines += [" ".join(it["labels"])] if it["labels"] else []
     taken = [event["ingested_at_ns"] // NS_PER_S for event in story["events"]]
     one_day = len({second // DAY_S for second in taken}) == 1
@@ -172,7 +179,17 @@ def story_lines(story: Mapping[str, Any], width: int) -> list[str]:
     for second, event in zip(taken, story["events"], strict=True):
         at = moment(second, 60) if one_day else f"{moment(second, DAY_S)} {moment(second, 60)}"
         lines += [f"{at}  {event['kind']}", *(f"    {told}" for told in told_lines(event["event"]))]
-    return [part for line in lines for part in _folded(printable(line), width)]
+    return [part for line in lines for part in folded(printable(line), width)]
+
+
+def queued_line(seen: Mapping[str, Any], relay: str, *, ended: bool = False) -> str:
+    """The sentence that says where a canary waits or waited, since when and why."""
+    began = _instant(seen["first_ns"])[11:19]
+    where = f"in the {seen['queue']} queue of {relay}"
+    why = seen["text"] or ", ".join(filter(None, (seen["stage"], seen["reason"])))
+    seen_last = _instant(seen["last_ns"])[11:19]
+    told = f"waited {where} until {seen_last}" if ended else f"waits {where} since {began}"
+    return f"{told}: {why}" if why else told
 
 
 def told_lines(event: Mapping[str, Any]) -> list[str]:
@@ -210,7 +227,7 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
-def _folded(line: str, width: int) -> list[str]:
+def folded(line: str, width: int) -> list[str]:
     """The line, broken between words where it is too long, what follows set in."""
     indent = line[: len(line) - len(line.lstrip())]
     return textwrap.wrap(

@@ -46,11 +46,13 @@ from typing import Any
 from collector.control.agents import AgentList, AgentView
 from collector.control.principal import Kind
 from collector.control.tokens import TokenInfo
+from collector.rollup.check_queries import RelayQueue
 from collector.web import (
     agents,
     assignments,
     audit,
     canaries,
+    checks,
     customers,
     events,
     health,
@@ -283,5 +285,24 @@ ROUTES: tuple[Route, ...] = (
         needs=(series.ROLLUP,),
         response=canaries.CanaryStory,
         statuses={503: "Rollups or log cannot be read now"},
+    ),
+    Route(
+        "GET",
+        "/api/v1/checks",
+        checks.show,
+        "What agents see from the relays' own side, and since when",
+        needs=(series.ROLLUP,),
+        query=checks.ChecksQuery,
+        response=checks.ChecksAnswer,
+        statuses=_ROLLUPS_AWAY,
+    ),
+    Route(
+        "GET",
+        "/api/v1/relays/{name}/queue",
+        checks.show_queue,
+        "A relay's queue at the last look, and the canaries that wait in it",
+        needs=(series.ROLLUP,),
+        response=RelayQueue,
+        statuses=_ROLLUPS_AWAY,
     ),
 )

@@ -4,7 +4,9 @@ import re
 from pathlib import Path
 
 DOCS = Path(__file__).parents[2] / "docs"
-ROW = re.compile(r"^\| `(mailcanary_collector_[a-z0-9_]+)` \|([^|]*)\|", re.MULTILINE)
+ROW = re.compile(
+    r"^\| `(mailcanary_(?:collector|check|queue)_[a-z0-9_]+)` \|([^|]*)\|", re.MULTILINE
+)
 
 
 def documented() -> dict[str, set[str]]:

@@ -17,6 +17,7 @@ from probes.contract.names import Path as MailPath
 from tests.collector.memory_log import MemoryLog
 from tests.collector.rollup.histories import PATHS, canary_id, intent, tick
 from tests.collector.rollup.recount import rolled_up
+from tests.collector.web.looking import looking
 from tests.collector.web.rollups import serving
 from tests.collector.web.servers import started
 
@@ -219,3 +220,39 @@ async def test_what_cannot_be_had_is_said_and_the_token_is_not(
     assert code == 1
     assert "Cannot connect" in err
     assert "operator-ann" not in err
+
+
+async def test_checks_a_queue_and_a_canary_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with looking(tmp_path) as client:
+        monkeypatch.setenv("MAILCANARY_COLLECTOR", str(client._base_url))
+        monkeypatch.setenv("MAILCANARY_TOKEN", "operator-ann")
+        monkeypatch.setenv("COLUMNS", "200")
+        code, out, err = await run("checks")
+        assert (code, err) == (0, "")
+        assert "bad    relay-a  egress to bigmail at mx1.bigmail.example:25" in out
+        assert "stale  relay-a  egress to bigmail at mx2.bigmail.example:25" in out
+        code, out, _ = await run("checks", "--bad", "--relay", "relay-a", "--json")
+        assert code == 0
+        assert len(json.loads(out)) == 2
+        code, out, _ = await run("queue", "relay-a")
+        assert code == 0
+        assert "38 for private.example in deferred: timeout: connect to mx.private.example" in out
+        assert (
+            f"{canary_id(1)}  waits in the deferred queue of relay-a since 08:54:20: connect" in out
+        )
+        assert "and 3 more" in out
+        code, out, _ = await run("queue", "relay-a", "--json")
+        assert json.loads(out)["more"] == 3
+        code, _, err = await run("queue", "relay-b")
+        assert (code, "'relay-b'" in err) == (1, True)
+        code, out, _ = await run("canary", canary_id(1))
+        assert code == 0
+        assert (
+            "waits in the deferred queue of relay-a since 08:54:20: "
+            "connect to mx1.example[192.0.2.1]:25: Connection timed out\n" in out
+        )
+        monkeypatch.setenv("MAILCANARY_TOKEN", "customer-acme")
+        code, _, err = await run("checks")
+        assert (code, "not for that" in err) == (1, True)
