@@ -85,10 +85,10 @@ def _some_reached(seen: Round) -> Judgement:
     if to_serve:
         stage, _ = _common(seen.down)
         return Judgement(stage, Reason.DESTINATION, wording.single_destinations(seen))
-    serving = [one for one in seen.mail if not one.seen.reference] or seen.mail
-    if all(one.finding.reason in REFUSALS for one in serving if one.reached):
-        stage, reason = _common([one for one in serving if one.reached])
-        return Judgement(stage, reason, wording.refused(seen, serving))
+    up = [one for one in seen.mail if one.reached]
+    serving = [one for one in up if not one.seen.reference] or up
+    if all(one.finding.reason in REFUSALS for one in serving):
+        return Judgement(*_common(serving), wording.refused(seen, serving))
     return Judgement(None, None, wording.reached(seen))
 
 

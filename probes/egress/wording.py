@@ -70,9 +70,8 @@ def single_destinations(seen: Round) -> str:
     return f"{down}, while {others} reached: destination{_unseen(seen)}"
 
 
-def refused(seen: Round, looks: Sequence[Look]) -> str:
+def refused(seen: Round, refusing: Sequence[Look]) -> str:
     """Every destination is reached, and takes no mail."""
-    refusing = [one for one in looks if one.reached]
     first = refusing[0]
     said = f"{first.seen.code} {first.seen.banner or ''}".strip()[:120]
     where = f"{_all_hosts(refusing)} {_whence(seen)}"
