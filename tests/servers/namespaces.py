@@ -171,14 +171,28 @@ class Namespace:
         shutil.rmtree(self._etc, ignore_errors=True)
 
     def filter_outbound(
-        self, port: int = SMTP_PORT, *, new_only: bool = False, family: Family | None = None
+        self,
+        port: int = SMTP_PORT,
+        *,
+        new_only: bool = False,
+        family: Family | None = None,
+        to: Sequence[str] = (),
     ) -> None:
         """Drop what leaves for TCP `port`, in silence, as a provider's filter does.
 
         With `new_only` connections that are already open live on; with `family` it is only what
-        leaves by that version of IP.
+        leaves by that version of IP, with `to` only what leaves for these IPv4 addresses.
         """
-        self._drop("output", port, new_only=new_only, family=family)
+        self._drop("output", port, new_only=new_only, family=family, to=to)
+
+    def reject_outbound(self, port: int = SMTP_PORT, *, by: Literal["icmp", "reset"]) -> None:
+        """Answer what leaves for TCP `port` as a filter that says so: prohibited, or a reset."""
+        answer = "icmpx type admin-prohibited" if by == "icmp" else "tcp reset"
+        self._rule("output", port, f"reject with {answer}")
+
+    def redirect_outbound(self, port: int = SMTP_PORT, *, to_port: int) -> None:
+        """Have whoever listens on `to_port` in here answer what leaves for TCP `port`."""
+        self._rule("output", port, f"redirect to :{to_port}", kind="nat")
 
     def filter_inbound(self, port: int = SMTP_PORT, *, new_only: bool = False) -> None:
         """Drop what arrives for TCP `port`, in silence."""
@@ -195,16 +209,28 @@ class Namespace:
             text=f"table inet {FILTER_TABLE}\ndelete table inet {FILTER_TABLE}\n",
         )
 
-    def _drop(self, hook: str, port: int, *, new_only: bool, family: Family | None = None) -> None:
+    def _drop(
+        self,
+        hook: str,
+        port: int,
+        *,
+        new_only: bool,
+        family: Family | None = None,
+        to: Sequence[str] = (),
+    ) -> None:
         # Only the first packet of a connection has SYN without ACK.
         syn = "tcp flags & (syn | ack) == syn " if new_only else ""
         version = "" if family is None else f"meta nfproto {family} "
-        self._rule(hook, port, f"{version}{syn}drop")
+        where = f"ip daddr {{ {', '.join(to)} }} " if to else ""
+        self._rule(hook, port, f"{where}{version}{syn}drop")
 
-    def _rule(self, hook: str, port: int, action: str) -> None:
+    def _rule(
+        self, hook: str, port: int, action: str, *, kind: Literal["filter", "nat"] = "filter"
+    ) -> None:
+        priority = 0 if kind == "filter" else -100
         ruleset = (
-            f"table inet {FILTER_TABLE} {{ chain {hook} {{\n"
-            f"type filter hook {hook} priority 0; policy accept;\n"
+            f"table inet {FILTER_TABLE} {{ chain {hook}_{kind} {{\n"
+            f"type {kind} hook {hook} priority {priority}; policy accept;\n"
             f"tcp dport {port} {action}\n}}\n}}\n"
         )
         run(self.command(["nft", "-f", "-"]), text=ruleset)
