@@ -114,7 +114,7 @@ def _submission(sent: Intent) -> Submission:
         result=Result.ACCEPTED,
         phases=_PHASES,
         peer="192.0.2.25:25",
-        queue_id="4ZkQ2v1x7Bz",
+        queue_id=f"4ZkQ{sent.canary[-7:]}",
     )
 
 

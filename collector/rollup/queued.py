@@ -22,6 +22,8 @@ SAME_NS = 2 * NS_PER_S
 """By how much what a relay tells of the same mail's coming may differ from look to look."""
 LISTED = 1000
 """Canaries of one look that are taken."""
+AT_ONCE = 64
+"""Pending canaries that may have one id of one relay at once; of more nothing is told apart."""
 CACHED = 50_000
 MAX_ID = 64
 MAX_TEXT = 1000
@@ -104,23 +106,31 @@ class Queued:
         self._shelf = shelf
         self._canaries = canaries
         self._goes_to = goes_to
-        self._open: dict[Place, tuple[RowKey, ...]] = {}
+        # A key alone, as nearly always; several that have one id at once in the order they came.
+        self._open: dict[Place, RowKey | dict[RowKey, None]] = {}
         self._known: dict[Place, list[Sighting]] = {}
         self._changed: dict[int, Sighting] = {}
 
     def handed(self, place: Place, key: RowKey) -> None:
         """A canary was handed to a relay, which gave it that id."""
-        others = self._open.get(place)
-        if others is None:
-            self._open[place] = (key,)
-        elif key not in others:
-            self._open[place] = (*others, key)
+        others = self._open.setdefault(place, key)
+        if others is key:
+            return
+        if isinstance(others, dict):
+            others[key] = None
+        elif others != key:
+            self._open[place] = {others: None, key: None}
 
     def ended(self, place: Place, key: RowKey) -> None:
         """Its end is known: one that was not seen in the queue until now is not looked for."""
-        keys = self._open.pop(place, ())
-        if len(keys) > 1 and (others := tuple(other for other in keys if other != key)):
-            self._open[place] = others
+        keys = self._open.get(place)
+        if isinstance(keys, dict):
+            keys.pop(key, None)
+            if keys:
+                return
+        elif keys != key:
+            return
+        del self._open[place]
 
     def take(self, cursor: int, check: Check, at_ns: int, before_ns: int) -> None:
         """Take up the canaries that the look ``check`` lists, which stands at ``cursor``.
@@ -159,8 +169,11 @@ class Queued:
     def _first(
         self, place: Place, known: list[Sighting], one: QueuedCanary, at_ns: int, before_ns: int
     ) -> Sighting | None:
+        keys = self._open.get(place)
+        if keys is None or (isinstance(keys, dict) and len(keys) > AT_ONCE):
+            return None
         found: list[tuple[int, int, Canary]] = []
-        for key in self._open.get(place, ()):
+        for key in keys if isinstance(keys, dict) else (keys,):
             canary = self._canaries.known(key)
             if canary is None or canary.handed is None or canary.born_ns < before_ns:
                 continue

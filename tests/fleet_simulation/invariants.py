@@ -12,7 +12,8 @@ from collector.rollup.consumer import RollupConsumer
 from probes.contract.events import KINDS
 from probes.contract.wire import MAX_EVENT_BYTES, Gap
 from tests.collector.rollup.histories import bounds_of
-from tests.collector.rollup.recount import Recount, dump
+from tests.collector.rollup.recount import Recount, dump, dump_looks, dump_queued
+from tests.collector.rollup.recount_checks import CheckRecount
 from tests.fleet_simulation.run import Record
 from tests.fleet_simulation.world import Key
 
@@ -113,6 +114,15 @@ def _judge_rollup(record: Record, found: Found) -> Iterator[str]:
     again.close()
     if told != dump(other):
         yield "the rollup differs from one that is counted in one go"
+    if dump_looks(record.directory) != dump_looks(other):
+        yield "the looks differ from those that are read in one go"
+    if dump_queued(record.directory) != dump_queued(other):
+        yield "the canaries seen in queues differ from those that are read in one go"
     known = [entry for entry in seen if entry.kind in KINDS]
-    if not record.world.scenario.ticks and told != Recount(known).as_told():
+    if record.world.scenario.ticks:
+        return
+    if told != Recount(known).as_told():
         yield "the rollup differs from a recount"
+    checks = CheckRecount(known)
+    if (dump_looks(record.directory), dump_queued(record.directory)) != (checks.looks, checks.seen):
+        yield "looks and canaries seen in queues differ from a recount"

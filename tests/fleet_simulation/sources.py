@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path as FilePath
 from typing import TypeVar
 
+import msgspec
+
 from agent.shipper.ship import Shipper
 from agent.spool import schema
 from agent.spool.store import Store
@@ -15,18 +17,21 @@ from agent.spool.writer import Operation, run_batch
 from probes.contract.errors import SpoolError
 from probes.contract.events import Event, Intent, Tick, Unknown, encode
 from probes.contract.names import Path
-from probes.contract.stages import Result, Stage
+from probes.contract.stages import Reason, Result, Stage
 from probes.contract.wire import Ingested
 from tests.agent.fakes import InlineSpool
 from tests.collector.rollup.histories import (
     PATHS,
     arrival,
     bounce,
+    egress,
     expiry,
     intent,
+    listed,
+    queue_look,
     submission,
 )
-from tests.fleet_simulation.scenario import Death
+from tests.fleet_simulation.scenario import SEAT, Death
 from tests.fleet_simulation.wire import Line
 from tests.fleet_simulation.world import Key, Mortal, World, failed_commit
 
@@ -266,18 +271,39 @@ class Source:
         if kind < 0.12:
             raw = b'{"kind":"of-a-later-version","agent":"%s","n":%d}'
             return Unknown(kind="", raw=raw % (self.name.encode(), rng.randrange(1000)))
+        if kind < 0.2:
+            return self._check()
         if kind < 0.5 or not self._air:
             return self._intent()
         sent = rng.choice(self._air[-8:])
         if kind < 0.7:
             result = rng.choice((Result.ACCEPTED, Result.ACCEPTED, Result.REJECTED))
-            return submission(sent, result, None if result is Result.ACCEPTED else Stage.RCPT)
+            if result is Result.REJECTED:
+                return submission(sent, result, Stage.RCPT)
+            return submission(sent, result, queue_id=f"Q{int(sent.canary, 16) % 50}")
         if kind < 0.92:
             low = rng.choice((0.5, 1.0, 61.0))
             return arrival(sent, low, low + rng.random(), junk=rng.random() < 0.1)
         if kind < 0.96:
             return expiry(sent, lost=rng.random() < 0.5)
         return bounce(sent)
+
+    def _check(self) -> Event:
+        """A look from the relay on which it sits: at a host, or at the queue."""
+        rng, now_s = self._rng, self._world.loop.time()
+        if rng.random() < 0.5 or not self._air:
+            reason = rng.choice((None, Reason.TIMEOUT))
+            return egress(now_s, ok=reason is None, reason=reason, agent=self.name, relay=SEAT)
+        found = [
+            listed(
+                sent,
+                f"Q{int(sent.canary, 16) % 50}",
+                stage=Stage.EGRESS_RCPT,
+                reason=rng.choice((Reason.TIMEOUT, Reason.GREYLISTED)),
+            )
+            for sent in rng.sample(self._air[-8:], min(3, len(self._air[-8:])))
+        ]
+        return queue_look(now_s, *found, agent=self.name, relay=SEAT)
 
     def _intent(self) -> Intent:
         path = self._rng.choice(sorted(self._paths()))
@@ -298,6 +324,8 @@ class Source:
             intent(self._number, stranger, 0.0),
             intent(self._number, Path(self.name, "relay-z", "acme/inbox"), 0.0),
             Tick(at_ns=self._number),
+            egress(self._number, agent=self.name, relay="relay-z"),
+            msgspec.structs.replace(egress(self._number, agent=self.name), relay=None),
         ]
         if self._world.scenario.oversize:
             choices.append(Unknown(kind="", raw=b'{"kind":"x","y":"%s"}' % (b"y" * (1 << 20))))

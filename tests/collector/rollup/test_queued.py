@@ -98,6 +98,17 @@ def test_an_id_that_is_used_again_means_the_nearest(tmp_path: Path, *, restart: 
     assert set(found) == {SENT.canary, other.canary}
 
 
+def test_one_id_for_very_many_says_nothing_of_any(tmp_path: Path) -> None:
+    many = [intent(number, ACME) for number in range(1, 67)]
+    handed = [submission(one, queue_id="Q1") for one in many]
+    look = queue_look(30, listed(SENT, "Q1"))
+    assert seen(tmp_path, [*many, *handed, look], restart=False) == {}
+    (tmp_path / "b").mkdir()
+    there = [arrival(one) for one in many[2:]]
+    found = seen(tmp_path / "b", [*many, *handed, *there, look], restart=True)
+    assert set(found) == {many[0].canary}
+
+
 def test_an_intent_that_comes_after_its_submission_is_found_all_the_same(tmp_path: Path) -> None:
     events: History = [submission(SENT, queue_id="Q1"), SENT, queue_look(30, listed(SENT, "Q1"))]
     assert set(seen(tmp_path, events)) == {SENT.canary}
