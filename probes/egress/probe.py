@@ -21,7 +21,7 @@ class EgressProbe:
     """Looks outward from the relay (``probes.probing.Probe``). Used from one event loop.
 
     Of earlier rounds it keeps the hosts of domains, for up to a day, in case their lookup fails;
-    and by which families there was a route, so that one which goes away is told. ``mx`` is who is
+    and by which families there was a route, so that one that goes away is told. ``mx`` is who is
     asked for a domain's hosts, ``lookups`` for their addresses, ``monotonic`` a clock in seconds.
     """
 
@@ -34,7 +34,7 @@ class EgressProbe:
     ) -> None:
         self._finder = Finder(MxMemory(mx, monotonic), lookups, monotonic)
         self._monotonic = monotonic
-        self._routed: set[int] = set()
+        self._routed: dict[int, str] = {}
 
     async def targets(self, plan: CheckPlan) -> list[EgressTarget]:
         """Every host at every port from every source, as far as both have an address of a kind.
@@ -44,7 +44,8 @@ class EgressProbe:
         hosts = await self._finder.find(plan.destinations, plan.timeout_s)
         endpoints = [endpoint for host in hosts for endpoint in host.endpoints]
         found = vantages(plan.sources, endpoints, self._routed)
-        self._routed |= {one.family for one in found if one.shown and not plan.sources}
+        if not plan.sources:
+            self._routed |= {one.family: one.shown for one in found if one.shown}
         return targets(hosts, found)
 
     async def probe(self, target: EgressTarget, deadline_s: float) -> Finding:

@@ -2,7 +2,7 @@
 
 import errno
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address
 
 from probes.egress.model import Vantage
@@ -14,20 +14,22 @@ _DISCARD = 9
 def vantages(
     sources: Sequence[IPv4Address | IPv6Address],
     endpoints: Iterable[Endpoint],
-    routed_before: Iterable[int],
+    routed_before: Mapping[int, str],
 ) -> list[Vantage]:
     """Where to look at ``endpoints`` from, each address once.
 
-    Without ``sources`` that is each family by which one of the endpoints can be reached, or could
-    be before; if there is none, each family that the endpoints have, so that this is told.
+    Without ``sources`` that is each of their families by which one of them can be reached, or any
+    could be before, from ``routed_before``; if there is none, each that they have, to tell this.
     """
     here = _addresses_here(endpoints)
     if sources:
         found = [_of_source(source, here) for source in sources]
     else:
-        routed = {family for family, address in here.items() if address} | set(routed_before)
-        families = routed or set(here) or {socket.AF_INET}
-        found = [Vantage(family, None, here.get(family)) for family in sorted(families)]
+        routed = {one for one, address in here.items() if address or one in routed_before}
+        families = routed or set(here or routed_before) or {socket.AF_INET}
+        found = [
+            Vantage(one, None, here.get(one) or routed_before.get(one)) for one in sorted(families)
+        ]
     first: dict[tuple[int, str | None], Vantage] = {}
     for one in found:
         first.setdefault((one.family, one.shown), one)

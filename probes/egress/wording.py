@@ -96,7 +96,8 @@ def reached(seen: Round) -> str:
         text += f"; {_how(seen.down)} towards the reference {names} alone, no fault of this host"
     refusing = [one.seen.host for one in seen.mail if one.finding.reason in REFUSALS]
     if refusing:
-        text += f"; {_listed(refusing)} refuses mail from here"
+        verb = "refuses" if len(set(refusing)) == 1 else "refuse"
+        text += f"; {_listed(refusing)} {verb} mail from here"
     if seen.controls and not counts.controls_reached:
         text += f"; {_control(seen.controls)} works towards none, so a filter could not be told"
     return text + _unseen(seen)
