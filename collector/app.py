@@ -291,11 +291,16 @@ async def _tick(parts: Parts, standing: Standing) -> None:
         )
         with contextlib.suppress(RollupError):
             # Not there yet, or damaged: health tells, and what was found last stays.
-            standing.checks = await _look_at_checks(parts, standing.checks)
+            standing.checks = await look_at_checks(parts, standing.checks)
         await asyncio.sleep(TICK_S)
 
 
-async def _look_at_checks(parts: Parts, last: CheckFigures | None) -> CheckFigures:
+async def look_at_checks(parts: Parts, last: CheckFigures | None) -> CheckFigures:
+    """What agents see from the relays now; ``last`` is what was found before.
+
+    Raises:
+        RollupError: the rollups cannot be read now.
+    """
     config = parts.config.in_force
     if last is None or last.revision != config.revision:
         plan = await asyncio.to_thread(planned, config.config)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from collector.app import Standing, run, server_options, spare, web_services
+from collector.app import Standing, look_at_checks, run, server_options, spare, web_services
 from collector.assembly import room_of
 from collector.control.principal import Kind
 from collector.ingest.admission import Room
@@ -24,11 +24,20 @@ from collector.web.health import Finding
 from collector.web.part_metrics import LogFigures
 from collector.web.server import ServerOptions
 from probes.contract.errors import ConfigError
+from probes.contract.events import encode
 from probes.contract.wire import BATCH_TYPE
-from tests.collector.config.services import customer, read_files, site_files, write_yaml
+from tests.collector.config.services import (
+    AGENTS,
+    customer,
+    main_document,
+    read_files,
+    site_files,
+    write_yaml,
+)
 from tests.collector.consuming.life import read_all, until
-from tests.collector.ingest.made import lines, packed
+from tests.collector.ingest.made import GZIP, lines, packed
 from tests.collector.inside import collector, settings_of
+from tests.collector.rollup.histories import queue_look
 from tests.collector.web.servers import bearer
 
 
@@ -182,6 +191,33 @@ async def test_an_agent_is_held_to_the_settings_rate(tmp_path: Path) -> None:
         for status in (400, 429):
             async with client.post("/api/v1/events", data=b"{}", headers=headers) as answer:
                 assert answer.status == status, await answer.text()
+
+
+async def test_what_an_agent_on_a_relay_sees_is_shown_and_nothing_of_other_relays(
+    tmp_path: Path,
+) -> None:
+    looker = {"name": "on-1", "on_relay": "relay-1"}
+    main = main_document(agents=[*AGENTS, looker], checks=[{"probe": "queue"}])
+    async with collector(tmp_path) as (parts, client, ann):
+        write_yaml(tmp_path / "etc" / "mailcanary.yaml", main)
+        assert await parts.config.reload()
+        _, token = await parts.tokens.create(Kind.AGENT, "on-1", who="test")
+        looks = [queue_look(0, relay=relay, agent="on-1") for relay in ("relay-1", "relay-2")]
+        body = packed([encode(look) for look in looks], agent="on-1")
+        headers = {**bearer(token.reveal()), **GZIP}
+        async with client.post("/api/v1/events", data=body, headers=headers) as answer:
+            told = await answer.json()
+        assert told["accepted"] == 1
+        assert [one["reason"] for one in told["refused"]] == ["not-assigned"]
+        await read_all(parts.consumers[0], parts.log)
+        found = await look_at_checks(parts, None)
+        assert found.plan == {("on-1", "relay-1", "queue"): frozenset([""])}
+        assert [(it.relay, it.ok) for it in found.looks] == [("relay-1", True)]
+        [queue] = found.queues
+        assert queue.queue is not None
+        assert queue.queue.queues["deferred"].count == 40
+        async with client.get("/api/v1/relays/relay-1/queue", headers=ann) as answer:
+            assert (await answer.json())["look"]["agent"] == "on-1"
 
 
 async def test_metrics_are_there_for_operators(tmp_path: Path) -> None:
