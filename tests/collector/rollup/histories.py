@@ -311,9 +311,11 @@ def lives(draw: st.DrawFn, number: int) -> list[Event]:
         result = draw(st.sampled_from(list(Result)[:6] + [Result.ACCEPTED] * 6))
         stage = None if result is Result.ACCEPTED else draw(st.sampled_from(list(Stage)))
         # Few ids, so that they are used again and again.
-        queue_id = draw(st.sampled_from([None, "Q1", "Q2"])) if result is Result.ACCEPTED else None
+        queue_id = (
+            draw(st.sampled_from(["Q1", "Q2", "Q1", None])) if result is Result.ACCEPTED else None
+        )
         found.append(submission(sent, result, stage, queue_id))
-    for _ in range(draw(st.sampled_from([0, 1, 1, 1, 2]))):
+    for _ in range(draw(st.sampled_from([0, 0, 1, 1, 1, 2]))):
         lo = draw(st.sampled_from([0.5, 59.0, 61.0, 4000.0]))
         width = draw(st.sampled_from([0.0, 0.5, 10.0]))
         uid, junk, wrong = draw(st.tuples(st.integers(1, 30), st.booleans(), st.booleans()))
@@ -328,29 +330,30 @@ def lives(draw: st.DrawFn, number: int) -> list[Event]:
 
 
 @st.composite
-def looks(draw: st.DrawFn) -> Check:
-    """A look of an agent on relay-a or relay-b, of any time."""
+def looks(draw: st.DrawFn, handed: Sequence[tuple[Intent, str]]) -> Check:
+    """A look of an agent on relay-a or relay-b, of any time; ``handed`` are canaries with ids."""
     at_s = draw(st.sampled_from([1.0, 30.0, 61.0, 3600.0, 90_000.0]))
-    agent, relay = (
-        draw(st.sampled_from(["sfo", "fra"])),
-        draw(st.sampled_from(["relay-a", "relay-b"])),
-    )
-    if draw(st.booleans()):
+    agent = draw(st.sampled_from(["sfo", "fra"]))
+    relay = draw(st.sampled_from(["relay-a", "relay-b"]))
+    if not handed or draw(st.integers(0, 3)) == 0:
         reason = draw(st.sampled_from([None, Reason.TIMEOUT, Reason.REFUSED]))
         port = draw(st.sampled_from([25, 443]))
         return egress(at_s, ok=reason is None, reason=reason, port=port, agent=agent, relay=relay)
+    sent = draw(st.lists(st.sampled_from(handed), min_size=1, max_size=3))
     found = [
         listed(
-            intent(0, draw(st.sampled_from(PATHS))),
-            draw(st.sampled_from(["Q1", "Q2", "Q3"])),
-            arrived_s=draw(st.sampled_from([0.0, 1.0, 60.0, 599.0, 3600.0, 86_000.0])),
+            one,
+            queue_id,
+            arrived_s=one.at_ns / NS_PER_S
+            - T0_S
+            + draw(st.sampled_from([0.0, 0.0, 1.0, 5.0, 599.0, 601.0, -700.0])),
             stage=draw(st.sampled_from([Stage.EGRESS_CONNECT, Stage.EGRESS_RCPT])),
             reason=draw(st.sampled_from([Reason.TIMEOUT, Reason.REPLY_4XX, Reason.GREYLISTED])),
-            recipient=draw(st.sampled_from([None, "C@ACME.example", "else@zenith.example"])),
+            recipient=draw(st.sampled_from([None, None, None, "C@ACME.example"])),
         )
-        for _ in range(draw(st.integers(0, 3)))
+        for one, queue_id in sent
     ]
-    return queue_look(at_s, *found, relay=relay, agent=agent)
+    return queue_look(at_s, *found, relay=sent[0][0].path.relay, agent=agent)
 
 
 @st.composite
@@ -359,8 +362,17 @@ def histories(draw: st.DrawFn, *, ticks: bool = True) -> list[Entry]:
     events: list[Event | tuple[float, Event]] = []
     for number in range(1, draw(st.integers(1, 12)) + 1):
         events.extend(draw(lives(number)))
-    events.extend(draw(st.lists(looks(), max_size=8)))
+    sent = {event.canary: event for event in events if isinstance(event, Intent)}
+    handed = [
+        (sent[event.canary], event.queue_id)
+        for event in events
+        if isinstance(event, Submission) and event.queue_id is not None
+    ]
+    events.extend(draw(st.lists(looks(handed), max_size=4)))
     events = draw(st.permutations(events))
+    # In any order hardly one comes while its canary waits.
+    for look in draw(st.lists(looks(handed), max_size=6)):
+        events.insert(draw(st.integers(len(events) // 2, len(events))), look)
     events.insert(0, config("r1", "aws"))
     at = draw(st.integers(0, len(events)))
     events.insert(at, config("r2", draw(st.sampled_from(["aws", "gcp"]))))
