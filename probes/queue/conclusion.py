@@ -76,7 +76,7 @@ def no_program(relay: str) -> Finding:
 
 
 def _trouble(command: QueueCommand, tally: Tally, ending: Ending) -> _Trouble | None:
-    program = command.argv[0] if command.argv else "no program"
+    program = command.argv[0]
     said = _said(ending.errors)
     if ending.failure is not None:
         why = ending.failure.strerror or str(ending.failure)

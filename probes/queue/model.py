@@ -26,8 +26,8 @@ _KNOWN: tuple[tuple[str, Form, tuple[str, ...]], ...] = (
 class QueueCommand:
     """A program that lists a queue, and the form of what it prints.
 
-    ``postfix`` is what ``postqueue -j`` prints, ``exim`` what ``exim -bp`` prints. ``argv`` is run
-    as it is, by no shell.
+    ``postfix`` is what ``postqueue -j`` prints, ``exim`` what ``exim -bp`` prints. ``argv``, a
+    program and its arguments, is run as it is, by no shell.
     """
 
     form: Form
