@@ -75,20 +75,6 @@ def alive(pid: int) -> bool:
     return state != "Z"
 
 
-def words_in(file: Path) -> list[str]:
-    """What stands there in whole lines."""
-    text = file.read_text() if file.exists() else ""
-    return text[: text.rfind("\n") + 1].split()
-
-
-async def pids_in(file: Path, count: int) -> list[int]:
-    """The process ids that a script has written there, once they are all there."""
-    async with asyncio.timeout(20):
-        while len(found := words_in(file)) < count:
-            await asyncio.sleep(0.005)
-    return [int(pid) for pid in found]
-
-
 async def test_the_target_is_the_queue_of_the_plans_relay() -> None:
     plan = CheckPlan(
         agent="node", relay="relay-a7", probe=ProbeKind.QUEUE, interval_s=60, timeout_s=10,
@@ -257,10 +243,11 @@ def test_a_program_that_hangs_is_killed_with_what_it_started(
 
 
 async def test_cancelling_kills_and_reaps(programs: Programs, tmp_path: Path) -> None:
-    file = tmp_path / "pids"
-    command = programs.script(f"trap '' TERM\nsleep 600 &\n(echo $$; echo $!) > {file}\nwait")
+    pipe = tmp_path / "pids"
+    os.mkfifo(pipe)
+    command = programs.script(f"trap '' TERM\nsleep 600 &\n(echo $$; echo $!) > {pipe}\nwait")
     task = asyncio.create_task(look(command))
-    leader, child = await pids_in(file, 2)
+    leader, child = map(int, (await asyncio.to_thread(pipe.read_text)).split())
     assert alive(leader)
     assert os.getpgid(child) == leader != os.getpgid(0)
     task.cancel()
