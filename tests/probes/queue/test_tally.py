@@ -141,7 +141,7 @@ def test_a_hostile_listing_does_not_grow_memory() -> None:
         for n in range(first, first + count):
             tally.take(
                 mail(
-                    (f"u@{'x' * 300}{n}.example", f"{n} {'y' * 3_000}"),
+                    (f"u@{n}{'x' * 300}.example", f"{n} {'y' * 3_000}"),
                     queue=f"q{n}",
                     sender=CANARY,
                     at_s=T0 - n,
