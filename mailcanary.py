@@ -14,7 +14,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -38,7 +38,6 @@ T = TypeVar("T")
 
 __version__ = "0.1.0"
 
-_NAGIOS_UNKNOWN = 3
 _SERVICES = ("collector", "run", "agent")
 """Commands that run until they are told to stop."""
 _HELP = {"help_option_names": ["--help", "-h"]}
@@ -70,7 +69,9 @@ COMMANDS: dict[str, Lazy] = {
     "rebuild": Lazy("collector.cli.rebuild:rebuild", "Count a collector's log again."),
     "backup": Lazy("collector.cli.backup:backup", "Copy all of a collector, while it runs."),
     "restore": Lazy("collector.cli.backup:restore", "Make a collector's state from a backup."),
-    "collector": Lazy("mailcanary:collector", "Run the collector: assignments out, events in."),
+    "collector": Lazy(
+        "collector.cli.collector:collector", "Run the collector: assignments out, events in."
+    ),
     "run": Lazy("agent.cli.run:run", "Run collector and agent in one process, for a small site."),
     "demo": Lazy("lab.demo.cli:demo", "See an outage on a mail estate of its own, in a minute."),
 }  # fmt: skip
@@ -152,43 +153,6 @@ def _files_of(config: Path) -> "ReadFiles":
     return read
 
 
-def collector(
-    settings: Annotated[
-        str | None,
-        typer.Option("--settings", help="collector.yaml: how the collector itself runs."),
-    ] = None,
-    config: Annotated[
-        str | None,
-        typer.Option("--config", help="The configuration, instead of the settings' own."),
-    ] = None,
-    state: Annotated[
-        str | None, typer.Option("--state", help="Where log, tokens and rollups are kept.")
-    ] = None,
-    listen: Annotated[
-        str | None, typer.Option("--listen", help="ADDRESS:PORT, instead of the settings' own.")
-    ] = None,
-    log_level: Annotated[
-        str, typer.Option("--log-level", help="debug, info, warning or error.")
-    ] = "info",
-) -> None:
-    """Run a collector until SIGTERM: assignments out, events in, nothing lost.
-
-    SIGHUP reads the configuration and the certificate again; changed files are seen by themselves.
-    A second signal ends the process at once.
-    """
-    from collector.app import run
-    from collector.settings import read_settings, with_options
-
-    if log_level not in ("debug", "info", "warning", "error"):
-        raise typer.BadParameter(
-            f"found {log_level!r}, allowed is debug, info, warning or error",
-            param_hint="--log-level",
-        )
-    given = None if settings is None else read_settings(Path(settings))
-    chosen = with_options(given, config=config, state=state, listen=listen)
-    FrontDoor().run(run(chosen, _files_of(Path(chosen.config)), __version__), log_level)
-
-
 def schema(
     of: Annotated[
         str,
@@ -231,6 +195,16 @@ class FrontDoor:
         from agent.cli.output import to_stdout
 
         return to_stdout()
+
+    def run_collector(self, settings: "CollectorSettings", log_level: str) -> None:
+        """Run a collector until it is told to stop.
+
+        Raises:
+            MailcanaryError: it cannot start, and why.
+        """
+        from collector.app import run
+
+        self.run(run(settings, _files_of(Path(settings.config)), __version__), log_level)
 
     def run_both(
         self, config: Path, state: Path, listen: str, agent: str, hire: "Hire", log_level: str
@@ -334,7 +308,9 @@ def main(args: list[str] | None = None) -> Any:
     if args is None and given and given[0] in _SERVICES:
         _keep_signals(given[0])
     if "--nagios" in given:
-        _as_plugin(given)
+        from agent.cli.plugin import as_plugin
+
+        as_plugin(app, given)
     try:
         return app(args)
     except MailcanaryError as error:
@@ -366,41 +342,6 @@ def _open_standard_files() -> None:
             os.open(os.devnull, os.O_RDWR)
             if getattr(sys, name) is None:
                 setattr(sys, name, os.fdopen(number, "w" if number else "r"))
-
-
-def _as_plugin(args: list[str]) -> NoReturn:
-    """Run as a Nagios plugin: whatever goes wrong in the plugin itself is UNKNOWN, in one line.
-
-    Exit codes 1 and 2 mean WARNING and CRITICAL there, so neither a wrong option nor a fault of
-    ours may end with one; nor may help and version pass for an OK, say the plugins' guidelines.
-    """
-    try:
-        # Not standalone, it gives the command's exit code and raises what it would have printed.
-        code = app(args, standalone_mode=False)
-    except BaseException as error:  # noqa: BLE001 - a monitoring system reads the one line
-        with contextlib.suppress(OSError):
-            sys.stdout.write(f"MAIL UNKNOWN - {_in_one_line(error)}\n")
-            sys.stdout.flush()
-            sys.exit(_NAGIOS_UNKNOWN)
-        # Nobody reads it: then the exit code is all there is to say, which a second try at the
-        # very end would spoil.
-        os._exit(_NAGIOS_UNKNOWN)
-    told = {"--help", "-h", "--version", "-V"}.intersection(args)
-    sys.exit(_NAGIOS_UNKNOWN if told or not isinstance(code, int) else code)
-
-
-def _in_one_line(error: BaseException) -> str:
-    """An error's text, each of its lines separated from the next, without the bar of perfdata."""
-    from probes.contract.errors import MailcanaryError
-
-    if isinstance(error, MailcanaryError):
-        text = str(error)
-    else:
-        # What is wrong with the command line formats itself.
-        tell = getattr(error, "format_message", None)
-        text = tell() if tell is not None else f"{type(error).__name__}: {error}"
-    lines = [" ".join(line.split()) for line in text.splitlines()]
-    return "; ".join(line for line in lines if line).replace("|", "/")
 
 
 if __name__ == "__main__":
