@@ -132,7 +132,6 @@ _LOOPBACK = re.compile(r"\[(?:127\.\d{1,3}\.\d{1,3}\.\d{1,3}|::1|ipv6:::1)\]")
 _SUSPENDED = "delivery temporarily suspended: "
 
 
-@lru_cache(maxsize=1_024)
 def read_reason(text: str) -> Why:
     """The stage and the reason that a server's words give for a mail that it could not hand on.
 
@@ -142,6 +141,12 @@ def read_reason(text: str) -> Why:
     """
     if len(text) > MAX_READ:
         text = f"{text[: MAX_READ - _END]} {text[-_END:]}"
+    return _read(text)
+
+
+# Thousands of mails wait for one reason.
+@lru_cache(maxsize=1_024)
+def _read(text: str) -> Why:
     words = " ".join(text.lower().split()).removeprefix(_SUSPENDED)
     stage, reason = _postfix(words) or _exim(words) or _known(words) or (None, Reason.OTHER)
     if stage is not None and _first_host_is_local(words):
