@@ -20,6 +20,7 @@ BENCHMARKS = {
     "rollup": "events a second that the rollup counts",
     "catch_up": "how soon an agent that was cut off for an hour has told of it",
     "ingest": "events a second into one collector process over HTTP",
+    "queue": "what reading a queue of 50,000 mails in Postfix costs, and a list of a million",
     "roundtrips": "CPU and memory per canary, through Postfix and Dovecot",
     "accuracy": "observed delays against inotify, through Postfix and Dovecot",
 }
