@@ -17,6 +17,7 @@ from prometheus_client.core import Metric
 
 from agent.agent import Agent, Ports
 from agent.assignment import Assignment, AssignmentError
+from agent.checking.registry import probes
 from agent.clock import SystemClock
 from agent.events_file import EventsFile, EventsOut, EventsStdout
 from agent.limits import Limits
@@ -178,6 +179,7 @@ def build(
         out=out,
         rebuilt=spool.quarantined is not None,
         assign=assign,
+        probes=probes(policy),
     )
     return Agent(assignment, _ring(vault, policy, assignment), ports, version, limits, slots)
 

@@ -1,11 +1,13 @@
 """``mailcanary probe``: one canary per selected path, now."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from agent.cli.looking import Looking
 from agent.cli.options import AgentName, ConfigFile, PolicyFile, refused, seconds
 from agent.cli.output import refusal_as_json, to_stdout
 from probes.contract.errors import MailcanaryError
@@ -66,6 +68,14 @@ CriticalRange = Annotated[
     str | None,
     typer.Option(
         "--critical", "-c", metavar="RANGE", help="Delays that are CRITICAL; a path's deadline."
+    ),
+]
+Kind = Annotated[
+    str | None,
+    typer.Option(
+        "--kind",
+        metavar="KIND",
+        help="Look from the relay's side instead: egress or queue; on that relay.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
@@ -147,6 +157,12 @@ def _check_order(warning: "Range | None", critical: "Range | None") -> None:
     if warning.end_s > critical.end_s:
         allowed = f"at most --critical's {critical.end_s:g} s"
         raise refused("--warning", f"{warning.end_s:g} s", allowed)
+
+
+def _refuse_beside_kind(given: Mapping[str, object]) -> None:
+    for option, value in given.items():
+        if value:
+            raise refused(option, "it beside --kind", "that option for canaries only")
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,9 +340,14 @@ def probe(
     critical: CriticalRange = None,
     as_json: AsJson = False,
     nagios: Nagios = False,
+    kind: Kind = None,
     version: Version = False,  # noqa: ARG001 - its callback has ended the command
 ) -> None:
     """Send one canary per selected path, now, and say what happened and where the time went.
+
+    With --kind no canary is sent: on a relay, as the agent that sits on it, it
+    looks at what the relay reaches (egress) or what waits in its queue (queue;
+    RANGE is then of the age of the oldest mail in each queue).
 
     The canaries are this shot's own: a running agent of the same name neither
     counts nor deletes them. TIME is 500ms, 30s, 2m, or a number of seconds; RANGE
@@ -338,5 +359,11 @@ def probe(
     limits = times(wait, timeout, nagios=nagios)
     ranges = _range(warning, "--warning"), _range(critical, "--critical")
     _check_order(*ranges)
+    if kind not in (None, "canary"):
+        _refuse_beside_kind({"--relay": relay, "--mailbox": mailbox, "--wait": wait})
+        look = Looking(
+            str(kind), config, policy, name, limits.limit_s, ranges, as_json=as_json, nagios=nagios
+        )
+        raise typer.Exit(look.code())
     wanted = _Wanted(config, policy, name, relay or [], mailbox or [])
     raise typer.Exit(_Run(wanted, limits, ranges, as_json=as_json, nagios=nagios).code())
