@@ -159,10 +159,10 @@ def _check_order(warning: "Range | None", critical: "Range | None") -> None:
         raise refused("--warning", f"{warning.end_s:g} s", allowed)
 
 
-def _refuse_beside_kind(given: Mapping[str, object]) -> None:
+def _refuse_beside_kind(given: Mapping[str, object], kind: str) -> None:
     for option, value in given.items():
         if value:
-            raise refused(option, "it beside --kind", "that option for canaries only")
+            raise refused(option, f"--kind {kind} beside it", "one of the two")
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,7 +360,10 @@ def probe(
     ranges = _range(warning, "--warning"), _range(critical, "--critical")
     _check_order(*ranges)
     if kind not in (None, "canary"):
-        _refuse_beside_kind({"--relay": relay, "--mailbox": mailbox, "--wait": wait})
+        beside: dict[str, object] = {"--relay": relay, "--mailbox": mailbox, "--wait": wait}
+        if kind != "queue":
+            beside |= {"--warning": warning, "--critical": critical}
+        _refuse_beside_kind(beside, str(kind))
         look = Looking(
             str(kind), config, policy, name, limits.limit_s, ranges, as_json=as_json, nagios=nagios
         )

@@ -55,9 +55,11 @@ def all_failed(seen: Round, verdict: str) -> str:
 
 def network(seen: Round) -> str:
     """Neither a host nor a control is reached."""
-    same = _how(seen.controls) == _how(seen.tried)
-    how = "so does" if same else "the controls fail, too:"
-    rest = "" if same else f" {_how(seen.controls)}"
+    said = _how(seen.controls)
+    same = said == _how(seen.tried)
+    alike = "so is" if said.startswith("is ") else "so does"
+    how = alike if same else "the controls fail, too:"
+    rest = "" if same else f" {said}"
     return f"{_fails(seen)}, and {how} {_control(seen.controls)}{rest}: network{_unseen(seen)}"
 
 
