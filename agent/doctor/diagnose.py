@@ -124,6 +124,8 @@ def _assignment(found: Findings, config: Config, agent: str | None) -> Assignmen
     others = len(assignment.relays) - relays
     seen = f"{assignment.agent}: {len(assignment.paths)} paths through {relays} relays"
     seen += f" ({others} more are not its own)" if others else ""
+    if assignment.sender is None:
+        seen = f"{assignment.agent}: sends nothing"
     if assignment.checks:
         seen += f", {len(assignment.checks)} looks from relay {assignment.checks[0].relay}"
     if assignment.paths or (assignment.sender is None and assignment.checks):

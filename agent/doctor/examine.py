@@ -7,6 +7,7 @@ from functools import partial
 
 from agent.assignment import Assignment
 from agent.doctor.around import Around
+from agent.doctor.looks import looks
 from agent.doctor.mailbox import examine_mailbox
 from agent.doctor.model import Findings, Item
 from agent.doctor.relay import examine_relay
@@ -27,7 +28,7 @@ class Task:
 
 
 def tasks(assignment: Assignment, around: Around) -> list[Task]:
-    """A task for each relay and each mailbox that canaries of this agent use."""
+    """A task for each relay and each mailbox that canaries of this agent use, and for each look."""
     used = {plan.path.relay for plan in assignment.paths}
     relays = [
         Task(f"relay {relay.name}", partial(examine_relay, relay, around))
@@ -39,7 +40,8 @@ def tasks(assignment: Assignment, around: Around) -> list[Task]:
         use = ", for bounces" if name == assignment.bounces else ""
         run = partial(examine_mailbox, name, mailbox, around, use)
         mailboxes.append(Task(f"mailbox {name}{use}", run))
-    return [*relays, *mailboxes]
+    looking = [Task(group, run) for group, run in looks(assignment.checks, around.policy)]
+    return [*relays, *mailboxes, *looking]
 
 
 async def examine(
