@@ -157,11 +157,7 @@ def build(
         files.look(work, limits.caps_for(work.routes).sending)
 
     def assign(new: Assignment) -> None:
-        if new.sender is not None and policy.keys is None:
-            raise AssignmentError(
-                "assignment: found a sender, allowed is none: the agent's policy has no keys to "
-                "sign with; give it some and start the agent again"
-            )
+        can_sign(new, policy)
         smtp.assign(new)
         imap.assign(new)
         look(new)
@@ -182,6 +178,19 @@ def build(
         probes=probes(policy),
     )
     return Agent(assignment, _ring(vault, policy, assignment), ports, version, limits, slots)
+
+
+def can_sign(assignment: Assignment, policy: PolicyFile) -> None:
+    """See that an agent that is to send canaries has keys to sign them with.
+
+    Raises:
+        AssignmentError: it has none.
+    """
+    if assignment.sender is not None and policy.keys is None:
+        raise AssignmentError(
+            "assignment: found a sender, allowed is none: the agent's policy has no keys to sign "
+            "with; give it some and start the agent again"
+        )
 
 
 def _ring(vault: Secrets, policy: PolicyFile, assignment: Assignment) -> KeyRing:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from agent.app import (
     Settings,
     build,
+    can_sign,
     deadline,
     loop_factory,
     metrics_served,
@@ -146,7 +147,14 @@ async def _until(
     collector = job.collector
     rng = random.Random()  # noqa: S311 - as above
     looking = asyncio.create_task(
-        first(client, job.settings.state, collector.agent, collector.url, rng)
+        first(
+            client,
+            job.settings.state,
+            collector.agent,
+            collector.url,
+            rng,
+            lambda work: can_sign(work, job.policy),
+        )
     )
     stopped = asyncio.create_task(stop.wait())
     await asyncio.wait((looking, stopped), return_when=asyncio.FIRST_COMPLETED)

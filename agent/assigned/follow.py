@@ -67,20 +67,34 @@ async def fetch(
 
 
 async def first(
-    source: Assigns, state: Path, agent: str, url: str, rng: random.Random
+    source: Assigns,
+    state: Path,
+    agent: str,
+    url: str,
+    rng: random.Random,
+    judge: Callable[[Assignment], None] = lambda _: None,
 ) -> tuple[Assigned, Assignment]:
-    """The assignment to start with: the kept one, else the collector's, waited for patiently."""
+    """The assignment to start with: the kept one, else the collector's, waited for patiently.
+
+    ``judge`` raises a MailcanaryError for one that this agent cannot carry out: it is not taken,
+    and the collector is asked again and again, since only another one helps.
+    """
     kept = load(state, agent, url)
     if kept is not None:
         try:
-            return kept, kept.work()
+            work = kept.work()
+            judge(work)
         except MailcanaryError as error:
             log.warning("the kept assignment cannot be used", problem=str(error))
+        else:
+            return kept, work
     backoff = Backoff(rng, first_s=1.0, most_s=60.0, jitter=1.0)
     told = ""
     while True:
         try:
             found = await fetch(source, state, url, None, 0.0)
+            if found is not None:
+                judge(found.work)
         except (MailcanaryError, OSError) as error:
             if str(error) != told:
                 # Whatever it is, it is no bug of ours, and nobody needs its traceback.

@@ -1,6 +1,7 @@
 """Keeps the looks of an assignment going, each by its interval, and writes down what they find."""
 
 import asyncio
+import math
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -51,6 +52,8 @@ class Checks:
         self._gate = asyncio.Semaphore(AT_ONCE)
         self._tasks: dict[str, tuple[CheckPlan, asyncio.Task[None]]] = {}
         self._running = False
+        # When a look is due next: it keeps its times also when something about it changes.
+        self._due: dict[str, tuple[float, float]] = {}
 
     def follow(self, plans: Sequence[CheckPlan]) -> None:
         """Look at this from now on; a plan that stays the same goes on undisturbed."""
@@ -86,8 +89,14 @@ class Checks:
     async def _again_and_again(self, plan: CheckPlan) -> None:
         """Rounds at fixed times from a random phase on (RFC 3432): no two agents look in step."""
         loop = asyncio.get_running_loop()
-        due_s = loop.time() + self._rng.random() * plan.interval_s
+        interval_s, due_s = self._due.get(plan.words, (0.0, 0.0))
+        if interval_s != plan.interval_s:
+            due_s = loop.time() + self._rng.random() * plan.interval_s
+        elif (late_s := loop.time() - due_s) > 0:
+            # One that was under way when the plan changed: its next one comes when it would have.
+            due_s += math.ceil(late_s / plan.interval_s) * plan.interval_s
         while True:
+            self._due[plan.words] = plan.interval_s, due_s
             await asyncio.sleep(max(0.0, due_s - loop.time()))
             checks = await look(
                 self._probes[plan.probe], plan, self._gate, lambda: self._clock.now().wall_ns

@@ -58,12 +58,16 @@ def _on_relay(config: Config, name: str | None) -> Agent:
 def once(
     plans: Sequence[CheckPlan], probes: Mapping[ProbeKind, Probe[Any]], limit_s: float | None
 ) -> list[Check]:
-    """The checks of one round of each plan; ``limit_s`` bounds each look, in seconds."""
+    """The checks of one round of each plan.
+
+    ``limit_s`` bounds a round, in seconds: half of it is for finding what to look at, half for
+    looking, as long as no more than can be looked at at the same time.
+    """
 
     async def all_of_them() -> list[Check]:
         gate = asyncio.Semaphore(AT_ONCE)
         bounded = [
-            plan if limit_s is None else replace(plan, timeout_s=min(plan.timeout_s, limit_s))
+            plan if limit_s is None else replace(plan, timeout_s=min(plan.timeout_s, limit_s / 2))
             for plan in plans
         ]
         rounds = (look(probes[plan.probe], plan, gate, time.time_ns) for plan in bounded)

@@ -85,6 +85,8 @@ class LookFigure(msgspec.Struct, frozen=True):
     stale: bool
     told_ns: int
     stale_after_ns: int
+    reason: str = ""
+    """Why it is not well, where the look is about the relay itself or about all destinations."""
 
 
 def looks(
@@ -146,13 +148,15 @@ def figures(connection: sqlite3.Connection) -> list[LookFigure]:
     now_ns = clock_ns(connection)
     rows = connection.execute(
         "SELECT relay, probe, target, source, agent, max(ok AND stale_ns>=?1), max(stale_ns)<?1,"
-        " max(told_ns), max(stale_ns-told_ns)"
+        " max(told_ns), max(stale_ns-told_ns), max(CASE WHEN target='' AND NOT ok THEN reason END)"
         " FROM looks WHERE NOT control GROUP BY relay, probe, target, source, agent",
         [now_ns],
     )
     return [
-        LookFigure(relay, probe, target, source, agent, bool(ok), bool(stale), told_ns, after_ns)
-        for relay, probe, target, source, agent, ok, stale, told_ns, after_ns in rows
+        LookFigure(
+            relay, probe, target, source, agent, bool(ok), bool(stale), told_ns, after_ns, why or ""
+        )
+        for relay, probe, target, source, agent, ok, stale, told_ns, after_ns, why in rows
     ]
 
 

@@ -37,14 +37,12 @@ class CheckFigures:
 
 def planned(config: Config) -> Planned:
     """What is configured to be looked at."""
-    return {
-        (plan.agent, plan.relay, str(plan.probe)): frozenset(
-            ["", *(one.name for one in plan.destinations)]
-        )
-        for agent in config.agents
-        if agent.on_relay is not None
-        for plan in check_plans(config, agent.name)
-    }
+    found: defaultdict[tuple[str, str, str], set[str]] = defaultdict(set)
+    for agent in config.agents:
+        for plan in check_plans(config, agent.name):
+            names = [one.name for one in plan.destinations]
+            found[plan.agent, plan.relay, str(plan.probe)].update(["", *names])
+    return {key: frozenset(names) for key, names in found.items()}
 
 
 class CheckCollector(Collector):
@@ -77,13 +75,20 @@ def families(figures: CheckFigures) -> Iterator[Metric]:
     stale = GaugeMetricFamily(
         "mailcanary_check_stale", "1 when it was not told again for three intervals", labels=labels
     )
+    failed = GaugeMetricFamily(
+        "mailcanary_check_failed",
+        "1 for the reason for which it is not well, of all destinations or of the relay itself",
+        labels=[*labels, "reason"],
+    )
     for values, found in _grouped(figures.looks, figures.plan):
         fresh = [one for one in found if not one.stale]
         if fresh:
             ok.add_metric(values, float(all(one.ok for one in fresh)))
+        for reason in sorted({one.reason for one in fresh if not one.ok and one.reason}):
+            failed.add_metric([*values, reason], 1.0)
         told.add_metric(values, max(one.told_ns for one in found) / NS_PER_S)
         stale.add_metric(values, float(not fresh))
-    yield from (ok, told, stale)
+    yield from (ok, failed, told, stale)
     yield from _of_queues(figures.queues, figures.plan)
 
 

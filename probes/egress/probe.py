@@ -17,11 +17,16 @@ DESTINATIONS = Lookups("destinations", 16)
 """Looks up the names of the hosts that mail goes on to, apart from all others."""
 
 
+_PROVEN = 10_000
+"""Controls that are remembered: far more than anybody has looked at."""
+
+
 class EgressProbe:
     """Looks outward from the relay (``probes.probing.Probe``). Used from one event loop.
 
-    Of earlier rounds it keeps the hosts of domains, for up to a day, in case their lookup fails;
-    and by which families there was a route, so that one that goes away is told. ``mx`` is who is
+    Of earlier rounds it keeps the hosts of domains, for up to a day, in case their lookup fails; by
+    which families there was a route, so that one that goes away is told; and which controls have
+    worked, since only those that fail now tell of a dead network. ``mx`` is who is
     asked for a domain's hosts, ``lookups`` for their addresses, ``monotonic`` a clock in seconds.
     """
 
@@ -35,6 +40,7 @@ class EgressProbe:
         self._finder = Finder(MxMemory(mx, monotonic), lookups, monotonic)
         self._monotonic = monotonic
         self._routed: dict[int, str] = {}
+        self._proven: dict[pattern.Control, None] = {}
 
     async def targets(self, plan: CheckPlan) -> list[EgressTarget]:
         """Every host at every port from every source, as far as both have an address of a kind.
@@ -56,4 +62,9 @@ class EgressProbe:
 
     def conclude(self, findings: Sequence[Finding]) -> list[Finding]:
         """What a round comes to, for each source."""
-        return pattern.conclude(findings)
+        found = pattern.conclude(findings, self._proven)
+        for control in pattern.working(findings):
+            self._proven[control] = None
+        while len(self._proven) > _PROVEN:
+            del self._proven[next(iter(self._proven))]
+        return found

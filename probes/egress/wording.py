@@ -8,6 +8,13 @@ from probes.egress.evidence import REFUSALS, Look, Round, Way, destinations, hos
 NO_CONTROLS = "without controls a filter cannot be told from a dead network, add some such as 443"
 CLOSED_CONTROLS = "the controls are closed, so a filter cannot be told, choose ports that are open"
 ONE_HOST = "with one host a filter cannot be told from a mail server that is down, add others"
+ONE_OWNER = (
+    "with one destination a filter cannot be told from mail servers that are down, add others"
+)
+UNPROVEN_CONTROLS = (
+    "no control has worked from here yet, so neither a filter nor a dead network can be told, see "
+    "whether they are open"
+)
 ANSWERED = "not filtered, mail servers do answer"
 
 _SHOWN = 5

@@ -21,6 +21,7 @@ _NO_RIGHT = {
 }
 _RIGHTS = ("permission denied", "is not allowed to view")
 _DOWN = "mail system is down"
+_WHY = (*_RIGHTS, _DOWN, "fatal:", "error:")
 
 
 class _Trouble(NamedTuple):
@@ -35,8 +36,9 @@ def conclude_listing(
 ) -> Finding:
     """What one reading of the queue of ``relay`` came to.
 
-    A listing that could not be read, or not to its end, is at fault in stage ``queue``. Otherwise
-    canaries are that are put off for another reason than greylisting: stage and reason of most.
+    Canaries that are put off for another reason than greylisting are at fault, stage and reason of
+    most, also in a listing that was cut off. Otherwise one that could not be read, or not to its
+    end, is, in stage ``queue``.
     """
     trouble = _trouble(command, tally, ending)
     waiting = tally.put_off()
@@ -46,7 +48,7 @@ def conclude_listing(
     if tally.unreadable and tally.mails:
         details.append(f"{tally.unreadable} entries could not be read, or not to their end")
     stage, reason = (None, None) if not waiting else waiting[0].why
-    if trouble:
+    if trouble and not (waiting and ending.cut):
         stage, reason = Stage.QUEUE, trouble.reason
     complete = ending.code == 0
     return Finding(
@@ -103,8 +105,13 @@ _FORMS = {"postfix": "postqueue -j", "exim": "exim -bp"}
 
 
 def _said(errors: str) -> str:
-    """The first line that was written to standard error."""
-    return one_line(next((line for line in errors.splitlines() if line.strip()), ""), _MAX_SAID)
+    """What was written to standard error: the line that says why, else the first.
+
+    Postfix may warn of other things before it gives up.
+    """
+    lines = [line for line in errors.splitlines() if line.strip()]
+    why = [line for line in lines if any(word in line.lower() for word in _WHY)]
+    return one_line(next(iter(why or lines), ""), _MAX_SAID)
 
 
 def _exit(code: int | None) -> str:

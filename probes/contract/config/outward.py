@@ -152,17 +152,20 @@ def _overlaps(draft: Draft) -> Iterator[Problem]:
         relays = first.relays & other.relays
         destinations = first.destinations & other.destinations
         egress = first.probe is ProbeKind.EGRESS
-        if first.probe is not other.probe or not relays or (egress and not destinations):
+        if first.probe is not other.probe or not relays:
             continue
         if id(other) in told:
             continue
         told.add(id(other))
         more = len(relays) * (len(destinations) or 1) - 1
         what = f"{first.probe} {'from' if egress else 'of'} {shown_name(min(relays))}"
-        what += f" towards {shown_name(min(destinations))}" if egress else ""
+        what += f" towards {shown_name(min(destinations))}" if egress and destinations else ""
         what += f" and {more} more" if more else ""
-        what += f", which the rule in line {first.part.place.line} looks at as well"
-        yield other.part.place.problem(found=what, allowed="each look in one rule only")
+        looks = "looks at as well" if destinations or not egress else "looks out from as well"
+        what += f", which the rule in line {first.part.place.line} {looks}"
+        # Else a filter would be judged by a part of what is seen, twice, and differently.
+        allowed = "one rule with all destinations" if egress else "each look in one rule only"
+        yield other.part.place.problem(found=what, allowed=allowed)
 
 
 def _chosen(draft: Draft) -> Iterator[_Chosen]:

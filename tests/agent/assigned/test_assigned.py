@@ -6,13 +6,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from agent.assigned.follow import Follower
+from agent.app import can_sign
+from agent.assigned.follow import Follower, first
 from agent.assigned.kept import FILE_NAME, Assigned, load, save
 from agent.assigned.planning import AssignedError
 from agent.assignment import Assignment, AssignmentError
+from agent.policy.models import PolicyFile
 from agent.shipper.failures import ShipError, of_status
 from probes.contract.wire import AssignmentDocument
 from tests.agent.fakes import rng
+from tests.agent.mailbox.benches import play
 
 URL = "https://collector.example"
 
@@ -137,3 +140,25 @@ def test_what_was_kept_for_another_is_not_used(tmp_path: Path) -> None:
     assert load(tmp_path, "lon", URL) is None
     assert load(tmp_path, "sfo", "https://other.example") is None
     assert load(tmp_path / "nothing", "sfo", URL) is None
+
+
+def test_an_agent_without_keys_waits_for_work_that_it_can_do(tmp_path: Path) -> None:
+    """One that was to send, and was kept, must not end it again and again."""
+    save(tmp_path, URL, Assigned('"a"', _document()))
+    on_relay = [{"name": "sfo", "on_relay": "relay-1"}]
+    source = Source(
+        ('"a"', _document()), 503, ('"b"', _document("r2", agents=on_relay, customers=[]))
+    )
+    policy = PolicyFile(version=1)
+
+    async def story() -> None:
+        known, work = await first(
+            source, tmp_path, "sfo", URL, rng(), lambda one: can_sign(one, policy)
+        )
+        assert (known.etag, work.revision, work.sender) == ('"b"', "r2", None)
+        assert source.asked == [None, None, None]
+
+    play(story)
+    kept = load(tmp_path, "sfo", URL)
+    assert kept is not None
+    assert kept.etag == '"b"'

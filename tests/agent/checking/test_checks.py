@@ -7,13 +7,13 @@ from itertools import pairwise
 
 import pytest
 
-from agent.assignment import Assignment
+from agent.assignment import Assignment, assign
 from probes.contract.check_plan import CheckPlan
 from probes.contract.checks import Finding
-from probes.contract.config.models import ProbeKind
+from probes.contract.config.models import Config, ProbeKind
 from probes.contract.events import Check
 from probes.contract.stages import Reason, Stage
-from tests.agent.fakes import InlineSpool, assignment
+from tests.agent.fakes import InlineSpool, assignment, document
 from tests.agent.mailbox.benches import play
 from tests.agent.stages import Stage as AgentStage
 
@@ -128,6 +128,29 @@ def test_what_stays_the_same_keeps_its_times_and_what_is_new_begins(
         count = len(stage.spool.of(Check))
         await asyncio.sleep(100)
         assert len(stage.spool.of(Check)) == count
+        await stage.end()
+
+    play(story)
+
+
+def test_another_sender_elsewhere_moves_no_look(inline_spool: InlineSpool) -> None:
+    """Whose canaries are known in the queue is part of the plan, and changes with any agent."""
+
+    def known_too(name: str) -> Assignment:
+        other = {"name": name, "sender": {"address": f"c@{name}.example", "helo": "h.example"}}
+        node: dict[str, object] = {"name": "sfo", "on_relay": "relay-a1"}
+        config = Config.model_validate(document(agents=[node, other], checks=[QUEUE]))
+        return assign(config, "sfo")
+
+    async def story() -> None:
+        prober = Prober()
+        stage = staged(inline_spool, prober, on_relay(QUEUE))
+        for number in range(20):
+            await asyncio.sleep(7)
+            stage.agent.reassign(known_too(f"a{number}"))
+        rounds = sorted({check.began_ns or 0 for check in stage.spool.of(Check)})
+        assert {b - a for a, b in pairwise(rounds)} == {10_000_000_000}
+        assert len({plan.canary_senders for plan in prober.plans}) > 5
         await stage.end()
 
     play(story)

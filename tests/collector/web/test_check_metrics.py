@@ -62,6 +62,17 @@ def test_of_several_agents_on_a_relay_all_have_to_find_it_well() -> None:
     assert samples(found["mailcanary_check_ok"]) == {BIGMAIL: 1.0}
 
 
+def test_why_a_relay_is_not_well_is_told_of_all_destinations_together() -> None:
+    why = look(target="", ok=False, reason="filtered")
+    found = told(look(ok=False), why, look(target="", agent="on-a2", ok=False, reason="network"))
+    relay = ("relay-a", "egress", "", "203.0.113.1")
+    assert samples(found["mailcanary_check_failed"]) == {
+        (*relay, "filtered"): 1.0, (*relay, "network"): 1.0,
+    }  # fmt: skip
+    found = told(look(target=""), look(target="", agent="on-a2", ok=False, stale=True, reason="x"))
+    assert samples(found["mailcanary_check_failed"]) == {}
+
+
 def test_of_what_is_stale_nobody_knows_whether_it_is_well() -> None:
     found = told(look(stale=True))
     assert samples(found["mailcanary_check_ok"]) == {}

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from probes.contract.checks import EgressSeen, Finding
 from probes.contract.stages import Reason, Stage
-from probes.egress import conclude
+from probes.egress import EgressProbe, conclude
+from probes.egress.pattern import working
 
 CONNECT, BANNER, RESOLVE = Stage.EGRESS_CONNECT, Stage.EGRESS_BANNER, Stage.EGRESS_RESOLVE
 SOURCE = "203.0.113.11"
@@ -109,14 +110,46 @@ def test_filtered_in_more_ways_than_one() -> None:
 
 
 def test_the_network_is_dead() -> None:
-    finding = told(
-        *(seen(each, TIMEOUT) for each in ALL), *(control(each, TIMEOUT) for each in ALL)
+    proven = working([control("b"), control("c", TIMEOUT)])
+    [finding] = conclude(
+        [*(seen(each, TIMEOUT) for each in ALL), *(control(each, TIMEOUT) for each in ALL)], proven
     )
     assert (finding.stage, finding.reason) == (CONNECT, Reason.NETWORK)
     assert finding.detail == (
         "port 25 times out towards all 3 hosts of 3 destinations from 203.0.113.11, "
         "and so does 443: network"
     )
+
+
+def test_the_probe_remembers_which_controls_have_worked() -> None:
+    probe = EgressProbe()
+    down = [*(seen(each, TIMEOUT) for each in ALL), control("a", TIMEOUT)]
+    assert [one.reason for one in probe.conclude(down)] == [Reason.TIMEOUT]
+    assert [one.ok for one in probe.conclude([*map(seen, ALL), control("a")])] == [True]
+    assert [one.reason for one in probe.conclude(down)] == [Reason.NETWORK]
+    elsewhere = [*(seen(each, TIMEOUT) for each in ALL), control("b", TIMEOUT)]
+    assert [one.reason for one in probe.conclude(elsewhere)] == [Reason.TIMEOUT]
+
+
+def test_controls_that_never_worked_tell_of_no_dead_network() -> None:
+    """Many mail servers' firewalls drop what is sent to other ports."""
+    finding = told(
+        *(seen(each, TIMEOUT) for each in ALL), *(control(each, TIMEOUT) for each in ALL)
+    )
+    assert (finding.stage, finding.reason) == TIMEOUT
+    assert finding.detail is not None
+    assert "no control has worked from here yet" in finding.detail
+
+
+def test_two_hosts_of_one_destination_that_fail_may_be_down() -> None:
+    finding = told(
+        seen("a", REFUSED, host="mx1.a.example"),
+        seen("a", REFUSED, host="mx2.a.example"),
+        control("a"),
+    )
+    assert (finding.stage, finding.reason) == REFUSED
+    assert finding.detail is not None
+    assert "with one destination a filter cannot be told" in finding.detail
 
 
 def test_closed_controls_tell_nothing() -> None:
@@ -243,6 +276,25 @@ def test_something_answers_in_the_place_of_all(banners: tuple[str, ...]) -> None
 )
 def test_what_is_no_interception(findings: list[Finding]) -> None:
     assert told(*findings).ok
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("5.7.1 service unavailable, listed", "5.7.1 you are listed"),
+        ("4.7.0 try again", "4.7.0 not now"),
+    ],
+)
+def test_refusals_that_begin_with_a_status_code_are_nobody_s_greeting(one: str, other: str) -> None:
+    finding = told(seen("a", REJECTS, banner=one), seen("b", REJECTS, banner=other))
+    assert (finding.stage, finding.reason) == REJECTS
+
+
+def test_who_does_not_answer_for_all_is_no_interceptor() -> None:
+    """Two domains at one provider, and a third that is down."""
+    gateway = "gw.provider.test ESMTP"
+    finding = told(seen("a", banner=gateway), seen("b", banner=gateway), seen("c", TIMEOUT))
+    assert (finding.stage, finding.reason) == (CONNECT, Reason.DESTINATION)
 
 
 def test_names_that_are_not_found() -> None:

@@ -127,7 +127,7 @@ _READS = [
     (r"the port that mail", {"port", "controls"} | _LISTS),
     (r"neither domain|beside a domain|the address", {"domain", "hosts"} | _LISTS),
     (r"sources of an agent", {"sources", "on_relay"} | _LISTS),
-    (r"destinations of a|looks at as well", {"probe"} | _SELECTION),
+    (r"destinations of a|looks (?:at|out from) as well", {"probe"} | _SELECTION),
     (r"^timeout", {"interval", "timeout", "checks"}),
     (r"which no |but there is no|a sender", _SELECTION),
     (r"the secret|a secret", {"secret", "auth", "imap", "name"} | _LISTS),

@@ -159,6 +159,25 @@ def test_overlaps_of_a_fleet_are_one_problem() -> None:
     found = checked(fleet(300, "30s"), (rule, rule * 3))
     assert [str(problem) for problem in found.problems] == [
         f"f:{line}: checks[{index}]: found egress from r0 towards bigmail and 599 more, which the "
-        "rule in line 608 looks at as well, allowed is each look in one rule only"
+        "rule in line 608 looks at as well, allowed is one rule with all destinations"
         for index, line in ((1, 609), (2, 610))
+    ]
+
+
+def test_a_relay_looks_outward_by_one_rule() -> None:
+    """What is filtered is told of all destinations together."""
+    apart = [f"  - {{probe: egress, relays: relay-a1, destinations: d{n}}}\n" for n in (1, 2)]
+    hosts = "".join(
+        f"  - {{name: d{n}, hosts: [mx{n}.example], controls: [443]}}\n" for n in (1, 2)
+    )
+    text = (
+        "version: 1\nrelays: [{name: relay-a1, host: h}]\n"
+        "agents: [{name: node, on_relay: relay-a1}]\n"
+        f"destinations:\n{hosts}checks:\n{''.join(apart)}"
+    )
+    assert [str(problem) for problem in check_documents([("f", text)]).problems] == [
+        (
+            "f:9: checks[1]: found egress from relay-a1, which the rule in line 8 looks out from "
+            "as well, allowed is one rule with all destinations"
+        )
     ]
