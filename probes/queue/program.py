@@ -61,16 +61,23 @@ async def run(
     environment, and a process group of its own, which is killed at the deadline, at ``max_bytes``
     and on cancelling.
     """
+    start = asyncio.get_running_loop().subprocess_exec(
+        _Output,
+        *argv,
+        stdin=DEVNULL,
+        stdout=PIPE,
+        stderr=PIPE,
+        env=_ENVIRONMENT,
+        start_new_session=True,
+    )
+    starting = asyncio.ensure_future(start)
     try:
-        transport, output = await asyncio.get_running_loop().subprocess_exec(
-            _Output,
-            *argv,
-            stdin=DEVNULL,
-            stdout=PIPE,
-            stderr=PIPE,
-            env=_ENVIRONMENT,
-            start_new_session=True,
-        )
+        transport, output = await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        # Cancelled itself, it would kill the program alone, and wait for what that has started.
+        with suppress(OSError, ValueError):
+            await _end(*await starting)
+        raise
     except (OSError, ValueError) as error:
         # ValueError: a NUL in an argument.
         return Ending(failure=error if isinstance(error, OSError) else OSError(str(error)))

@@ -15,10 +15,9 @@ from collector.log.sqlite import SqliteLog
 from collector.web.app import build_app
 from collector.web.events import INGEST
 from collector.web.server import ServerOptions, serving
-from probes.contract.events import Check
 from probes.contract.secret import Secret
 from tests.agent.fakes import InlineSpool, rng
-from tests.collector.ingest.made import lines, packed, running
+from tests.collector.ingest.made import check, lines, packed, running
 from tests.collector.log.batches import everything
 from tests.collector.web.servers import web_services
 
@@ -48,7 +47,7 @@ async def test_what_is_turned_away_stays_and_arrives_once_there_is_room(
 ) -> None:
     spool = InlineSpool(tmp_path / "spool")
     for number in range(3):
-        event = Check(agent="sfo", probe="dns", at_ns=number, ok=True)
+        event = check(at_ns=number)
         await spool.run(lambda store, event=event: store.append(event, 1))  # type: ignore[misc]
     token = Secret("agent-sfo", "token")
     async with contextlib.AsyncExitStack() as stack:
