@@ -5,6 +5,7 @@ import resource
 import structlog
 
 from agent.assignment import Assignment
+from agent.checking.checks import AT_ONCE
 
 log = structlog.get_logger(__name__)
 
@@ -29,9 +30,10 @@ class FewFiles:
     def look(self, assignment: Assignment, sending: int) -> None:
         """Look at an assignment of which up to ``sending`` canaries are on their way at a time."""
         folders = sum(1 + (box.folders.junk is not None) for box in assignment.mailboxes.values())
-        # A folder's connection and its successor, the canaries on their way, and what is always
-        # open.
-        wanted = 2 * folders + sending + 100
+        looking = AT_ONCE if assignment.checks else 0
+        # A folder's connection and its successor, the canaries on their way, the looks, and what is
+        # always open.
+        wanted = 2 * folders + sending + looking + 100
         if self._limit == resource.RLIM_INFINITY or wanted <= self._limit:
             self._told = None
             return

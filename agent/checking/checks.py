@@ -81,6 +81,7 @@ class Checks:
             if wanted.get(words) != plan:
                 task.cancel()
                 del self._tasks[words]
+        self._due = {words: due for words, due in self._due.items() if words in wanted}
         for words, plan in wanted.items():
             if words not in self._tasks:
                 work = self._supervisor.keep(partial(self._again_and_again, plan), "checks")
@@ -122,10 +123,17 @@ class Checks:
                 self._counters["checks_failed"] += sum(not check.ok for check in checks)
                 return
             if loop.time() + _AGAIN_S > until_s:
-                self._counters["checks_lost"] += len(checks)
-                log.error("CHECKS LOST: the spool takes nothing", checks=len(checks))
+                self._lose(checks)
                 return
-            await asyncio.sleep(_AGAIN_S)
+            try:
+                await asyncio.sleep(_AGAIN_S)
+            except asyncio.CancelledError:
+                self._lose(checks)
+                raise
+
+    def _lose(self, checks: Sequence[Check]) -> None:
+        self._counters["checks_lost"] += len(checks)
+        log.error("CHECKS LOST: the spool takes nothing", checks=len(checks))
 
 
 def _append(checks: Sequence[Check], store: Store) -> None:

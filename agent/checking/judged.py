@@ -3,13 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agent.shot.nagios import LINE, State
+from agent.shot.nagios import LINE, ORDER, State, clean
 from agent.shot.thresholds import Range
 from probes.contract.events import Check
 from probes.contract.stages import Reason
 from probes.contract.units import NS_PER_S
-
-_ORDER = (State.OK, State.WARNING, State.UNKNOWN, State.CRITICAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +35,7 @@ def judge(
     ]
     if not found:
         return Judged(State.UNKNOWN, ("there was nothing to look at",))
-    found.sort(key=lambda one: -_ORDER.index(one[0]))
+    found.sort(key=lambda one: -ORDER.index(one[0]))
     return Judged(found[0][0], tuple(text for _, text in found))
 
 
@@ -84,9 +82,9 @@ def plugin(
     if len(line) > LINE:
         rest = [first, *rest]
         line = line[: LINE - 1].rstrip() + "…"
-    lines = [f"{_clean(line)} | {' '.join(_perf(checks, warning, critical))}".rstrip(" |")]
-    lines += [_clean(text) for text in rest]
-    lines += [_clean(f"{_name(check)}: {_sentence(check)}") for check in checks if _is_host(check)]
+    lines = [f"{clean(line)} | {' '.join(_perf(checks, warning, critical))}".rstrip(" |")]
+    lines += [clean(text) for text in rest]
+    lines += [clean(f"{_name(check)}: {_sentence(check)}") for check in checks if _is_host(check)]
     return judged.state, "\n".join(lines)
 
 
@@ -114,7 +112,3 @@ def _perf(checks: Sequence[Check], warning: Range | None, critical: Range | None
                 bounds = f"{warning or ''};{critical or ''}"
                 found.append(f"'{name}_oldest'={ages.get(name, 0.0):.0f}s;{bounds};0;")
     return found
-
-
-def _clean(text: str) -> str:
-    return " ".join(text.split()).replace("|", "/")

@@ -1,16 +1,16 @@
 """One round of looks, now: for a command that shows what it finds."""
 
 import asyncio
+import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from agent.app import loop_factory
 from agent.checking.checks import AT_ONCE
 from agent.checking.round import look
 from probes.contract.check_plan import CheckPlan, check_plans
-from probes.contract.config.models import Agent, Config, ProbeKind
+from probes.contract.config.models import Agent, CheckRule, Config, ProbeKind
 from probes.contract.errors import MailcanaryError
 from probes.contract.events import Check
 from probes.probing import Probe
@@ -31,9 +31,7 @@ def plans_of(config: Config, agent: str | None, kind: ProbeKind) -> list[CheckPl
     mine = _on_relay(config, agent)
     found = [plan for plan in check_plans(config, mine.name) if plan.probe is kind]
     if not found:
-        rule = {"probe": kind.value, "relays": mine.on_relay}
-        asked = Config.model_validate({"version": 1, "checks": [rule]}).checks
-        every = config.model_copy(update={"checks": asked})
+        every = config.model_copy(update={"checks": (CheckRule(probe=kind),)})
         found = list(check_plans(every, mine.name))
     if kind is ProbeKind.EGRESS and not any(plan.destinations for plan in found):
         raise LookError(
@@ -66,10 +64,8 @@ def once(
 
     async def all_of_them() -> list[Check]:
         gate = asyncio.Semaphore(AT_ONCE)
-        bounded = [
-            plan if limit_s is None else replace(plan, timeout_s=min(plan.timeout_s, limit_s / 2))
-            for plan in plans
-        ]
+        half_s = math.inf if limit_s is None else limit_s / 2
+        bounded = [plan.within(half_s) for plan in plans]
         rounds = (look(probes[plan.probe], plan, gate, time.time_ns) for plan in bounded)
         return [check for checks in await asyncio.gather(*rounds) for check in checks]
 

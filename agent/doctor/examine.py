@@ -40,7 +40,9 @@ def tasks(assignment: Assignment, around: Around) -> list[Task]:
         use = ", for bounces" if name == assignment.bounces else ""
         run = partial(examine_mailbox, name, mailbox, around, use)
         mailboxes.append(Task(f"mailbox {name}{use}", run))
-    looking = [Task(group, run) for group, run in looks(assignment.checks, around.policy)]
+    looking = [
+        Task(group, run) for group, run in looks(assignment.checks, around.policy, around.limit_s)
+    ]
     return [*relays, *mailboxes, *looking]
 
 

@@ -35,12 +35,15 @@ _ELSE = {
 
 
 def looks(
-    plans: tuple[CheckPlan, ...], policy: PolicyFile
+    plans: tuple[CheckPlan, ...], policy: PolicyFile, limit_s: float
 ) -> list[tuple[str, Callable[[], Awaitable[list[Item]]]]]:
-    """For each plan the name of its group, and what looks once and gives its items."""
+    """For each plan the name of its group, and what looks once and gives its items.
+
+    No part of a look takes longer than ``limit_s`` seconds.
+    """
     known = probes(policy)
     return [
-        (f"relay {plan.relay} from itself", partial(_look, known[plan.probe], plan))
+        (f"relay {plan.relay} from itself", partial(_look, known[plan.probe], plan.within(limit_s)))
         for plan in plans
     ]
 

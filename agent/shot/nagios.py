@@ -28,7 +28,7 @@ class State(IntEnum):
     UNKNOWN = 3
 
 
-_ORDER = (State.OK, State.WARNING, State.UNKNOWN, State.CRITICAL)
+ORDER = (State.OK, State.WARNING, State.UNKNOWN, State.CRITICAL)
 """From best to worst: a known fault outweighs one that cannot be told."""
 
 
@@ -50,7 +50,7 @@ class Judged:
     def bad(self) -> list[tuple[State, Flown]]:
         """What is not OK, the worst first."""
         found = [(state, flown) for state, flown in self.paths if state is not State.OK]
-        return sorted(found, key=lambda one: -_ORDER.index(one[0]))
+        return sorted(found, key=lambda one: -ORDER.index(one[0]))
 
 
 def judge(shot: Shot, thresholds: Thresholds) -> Judged:
@@ -64,7 +64,7 @@ def judge(shot: Shot, thresholds: Thresholds) -> Judged:
         if name in waiting or found.state not in ("ok", "starting")
     }
     states = [state for state, _ in paths] + [State.WARNING] * bool(blind)
-    return Judged(max(states, key=_ORDER.index, default=State.UNKNOWN), paths, blind)
+    return Judged(max(states, key=ORDER.index, default=State.UNKNOWN), paths, blind)
 
 
 def _judge(flown: Flown, shot: Shot, thresholds: Thresholds) -> State:
@@ -128,7 +128,7 @@ def summary(judged: Judged, shot: Shot, columns: int | None = LINE) -> str:
 def _faults(judged: Judged, shot: Shot, named: int) -> list[str]:
     """What is wrong, in a few words each, the worst first."""
     said = []
-    for state in reversed(_ORDER):
+    for state in reversed(ORDER):
         said += in_brief([flown for found, flown in judged.bad if found is state], shot, named)
     return said + [f"mailbox {name} {found.state}" for name, found in judged.blind.items()]
 
@@ -157,8 +157,8 @@ def details(judged: Judged, shot: Shot) -> list[str]:
     return lines + [unread(name, found, shot) for name, found in judged.blind.items()]
 
 
-def _clean(text: str) -> str:
-    """One line, without the bar that starts performance data."""
+def clean(text: str) -> str:
+    """``text`` in one line, without the bar that starts performance data."""
     return " ".join(text.split()).replace("|", "/")
 
 
@@ -177,6 +177,6 @@ def plugin(shot: Shot, thresholds: Thresholds) -> tuple[State, str]:
     # The total first: it stays when a transport cuts the rest off.
     perf = [f"'delivered'={judged.home};;;0;{len(judged.paths)}"]
     perf += [_perf(flown, thresholds) for flown in shot.flown]
-    lines = [f"{_clean(summary(judged, shot))} | {' '.join(perf)}"]
-    lines += [_clean(line) for line in details(judged, shot)]
+    lines = [f"{clean(summary(judged, shot))} | {' '.join(perf)}"]
+    lines += [clean(line) for line in details(judged, shot)]
     return judged.state, "\n".join(lines)

@@ -1,6 +1,6 @@
 """From the configuration to what one agent has to look at from its relay; pure, deterministic."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address
 
 from probes.contract.config.models import CheckRule, Config, Destination, ProbeKind
@@ -29,6 +29,10 @@ class CheckPlan:
         """What it is, in one line: the same in each revision as long as the look is the same."""
         towards = ",".join(one.name for one in self.destinations)
         return f"{self.agent}|{self.probe}|{self.relay}|{towards}"
+
+    def within(self, limit_s: float) -> "CheckPlan":
+        """The same, but no part of a look takes longer than that."""
+        return replace(self, timeout_s=min(self.timeout_s, limit_s))
 
 
 def check_plans(config: Config, agent: str) -> tuple[CheckPlan, ...]:

@@ -16,7 +16,6 @@ from probes.resolver import Lookups
 DESTINATIONS = Lookups("destinations", 16)
 """Looks up the names of the hosts that mail goes on to, apart from all others."""
 
-
 _PROVEN = 10_000
 """Controls that are remembered: far more than anybody has looked at."""
 
@@ -26,8 +25,8 @@ class EgressProbe:
 
     Of earlier rounds it keeps the hosts of domains, for up to a day, in case their lookup fails; by
     which families there was a route, so that one that goes away is told; and which controls have
-    worked, since only those that fail now tell of a dead network. ``mx`` is who is
-    asked for a domain's hosts, ``lookups`` for their addresses, ``monotonic`` a clock in seconds.
+    worked, since only those that fail now tell of a dead network. ``mx`` is who is asked for a
+    domain's hosts, ``lookups`` for their addresses, ``monotonic`` a clock in seconds.
     """
 
     def __init__(

@@ -85,6 +85,15 @@ def test_too_few_files_are_warned_of(limit: int, warned: bool) -> None:
     assert [(line["wanted"], line["folders"]) for line in logs] == [(604, 2)] * warned
 
 
+def test_looks_from_a_relay_need_files_too() -> None:
+    structlog.reset_defaults()
+    node = [{"name": "sfo", "on_relay": "relay-a1"}]
+    mine = assignment(agents=node, checks=[{"probe": "queue"}])
+    with capture_logs() as logs:
+        FewFiles(400).look(mine, 100)
+    assert [line["wanted"] for line in logs] == [456]
+
+
 def test_an_assignment_that_grew_past_the_files_is_warned_of_once() -> None:
     structlog.reset_defaults()
     files, mine = FewFiles(603), assignment()

@@ -236,6 +236,31 @@ def test_while_the_spool_takes_nothing_results_are_kept_until_the_next_round(
     play(story)
 
 
+def test_what_the_spool_did_not_take_is_counted_when_the_look_is_given_up(
+    inline_spool: InlineSpool,
+) -> None:
+    async def story() -> None:
+        begun = asyncio.Event()
+
+        async def told(_target: str) -> Finding:
+            begun.set()
+            return OK
+
+        stage = staged(inline_spool, Prober(told), on_relay(QUEUE | {"interval": "60s"}))
+        await asyncio.sleep(0.001)
+        inline_spool.problem = "spool: no space"
+        await begun.wait()
+        await asyncio.sleep(1)
+        assert stage.agent.health.counters["checks_lost"] == 0
+        stage.agent.reassign(on_relay())
+        await asyncio.sleep(1)
+        assert stage.agent.health.counters["checks_lost"] == 3
+        inline_spool.problem = None
+        await stage.end()
+
+    play(story)
+
+
 def test_many_looks_are_bounded_at_any_time(inline_spool: InlineSpool) -> None:
     async def slow(_target: str) -> Finding:
         await asyncio.sleep(1)

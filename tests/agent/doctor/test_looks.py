@@ -7,7 +7,11 @@ from pathlib import Path
 import yaml
 
 from agent.doctor.diagnose import Request, diagnose
+from agent.doctor.looks import looks
 from agent.doctor.model import Item, Status
+from agent.policy.models import PolicyFile
+from probes.contract.check_plan import CheckPlan
+from probes.contract.config.models import ProbeKind
 
 
 def examined(directory: Path, policy: dict[str, object], port: int, control: int) -> list[Item]:
@@ -55,6 +59,16 @@ def test_what_is_wrong_outward_and_in_the_queue_fails_with_advice(tmp_path: Path
     assert found["agent"].seen == "node: sends nothing, 2 looks from relay relay-a1"
     assert "signing keys" not in found
     assert "bounces" not in found
+
+
+async def test_no_look_takes_longer_than_a_step_may() -> None:
+    policy = listing("/bin/sleep", "60")
+    plan = CheckPlan("node", "relay-a1", ProbeKind.QUEUE, 60.0, 30.0)
+    [(group, run)] = looks((plan,), PolicyFile.model_validate(policy), 0.2)
+    [item] = await run()
+    assert group == item.group == "relay relay-a1 from itself"
+    assert (item.name, item.status) == ("queue", Status.FAIL)
+    assert "did not end in time" in item.seen
 
 
 def test_a_queue_that_can_be_read_is_ok(tmp_path: Path) -> None:
